@@ -1,0 +1,61 @@
+# `make` lists the targets. Every target that needs Python first brings .venv up to date (deploy/setup.py).
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+.PHONY: help setup run test lint fmt contracts revision bench kafka cluster lock clean
+
+help: ## this list
+	@echo 'closeloop: make TARGET [PYTHON=/path/to/python3.11] [ARGS="more options for the tool"]'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+
+setup: ## install everything into .tools and .venv (all targets do it by themselves)
+	@command -v "$(PYTHON)" >/dev/null 2>&1 || { echo 'closeloop needs Python 3.11 or newer; $(PYTHON) was not found. Install it or run: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@PYTHONPATH= "$(PYTHON)" -S deploy/setup.py
+
+run: setup ## start closeloop on this machine, with demo data; Ctrl-C stops it
+	@exec $(BIN)/closeloop up --demo $(ARGS)
+
+test: setup ## import rules and the whole test suite; ARGS="-k name tests/unit" narrows it
+	@$(BIN)/lint-imports
+	@$(BIN)/pytest $(ARGS)
+
+lint: setup ## ruff, formatting, mypy, import rules; changes nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+fmt: setup ## format the code and mend what ruff can mend
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+contracts: setup ## write the JSON Schemas and the AsyncAPI document anew from the event models
+	@$(BIN)/python -m shared.contracts.generate $(ARGS)
+
+revision: setup ## new migration: make revision SERVICE=scoring M="add windows"
+	@test -n "$(SERVICE)" && test -n "$(M)" || { echo 'usage: make revision SERVICE=scoring M="what changes"' >&2; exit 2; }
+	@$(BIN)/alembic -n "$(SERVICE)" revision --autogenerate -m "$(M)"
+
+bench: setup ## measure throughput and latency on this machine
+	@$(BIN)/python -m tests.load.bench $(ARGS)
+
+kafka: setup ## start an Apache Kafka broker without Docker (needs Java 17 and Maven); Ctrl-C stops it
+	@exec $(BIN)/python deploy/kafka/broker.py $(ARGS)
+
+cluster: ## start the cluster with Docker: one process per service, Kafka, PostgreSQL
+	@docker compose version >/dev/null 2>&1 || { echo 'make cluster needs `docker compose`, which does not work here; `make run` needs no Docker' >&2; exit 1; }
+	@test -f docker-compose.yml || { echo 'make cluster needs docker-compose.yml, which this version does not have yet; use `make run`' >&2; exit 1; }
+	@echo 'make cluster runs: docker compose up --build'
+	@exec docker compose up --build $(ARGS)
+
+lock: setup ## resolve the newest allowed versions into requirements.lock
+	@PYTHONPATH= "$(PYTHON)" -S deploy/setup.py --lock
+
+clean: ## remove .venv, .tools and caches; the data folder stays (make clean DATA=1 removes .data too)
+	@rm -rf .venv .tools .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	@find services shared deploy tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+	@if [ -n "$(DATA)" ]; then rm -rf .data; echo 'removed .venv, .tools, caches and the data folder .data'; \
+	else echo 'removed .venv, .tools and caches; kept the data folder .data (make clean DATA=1 removes it)'; fi

@@ -1,7 +1,7 @@
-"""Installs what closeloop needs into this folder: .tools (uv) and .venv (everything in requirements.lock, hash-checked).
+"""Installs what closeloop needs into this folder: .tools (uv) and .venv (everything in requirements.lock).
 
-Runs before every make target, so the common case (nothing changed) must stay far below a second: no import that is not needed
-for comparing the stamp happens before the comparison.
+Runs before every make target, so the common case (nothing changed) must stay far below a second: what only an
+installation needs is imported when one happens.
 """
 
 import hashlib
@@ -110,7 +110,15 @@ def relock() -> None:
     import tempfile
 
     uv = install_uv()
-    common = ("--universal", "--python-version", "3.11", "--generate-hashes", "--no-emit-index-url", "--upgrade", "--quiet")
+    common = (
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--generate-hashes",
+        "--no-emit-index-url",
+        "--upgrade",
+        "--quiet",
+    )
     common = (*common, "--custom-compile-command", "make lock")
     hint = "Check the network connection; if versions conflict, uv says above which ones."
     with tempfile.TemporaryDirectory() as folder:
@@ -126,8 +134,8 @@ def main() -> int:
     if not locking and is_current(STAMP, wanted):
         return 0
     if not os.access(ROOT, os.W_OK):
-        message = f"the folder {ROOT} is not writable; copy closeloop to a folder of yours, or run: sudo chown -R $USER {ROOT}"
-        print("setup: " + message, file=sys.stderr)
+        hint = f"copy closeloop to a folder of yours, or run: sudo chown -R $USER {ROOT}"
+        print(f"setup: the folder {ROOT} is not writable; {hint}", file=sys.stderr)
         return 1
     import fcntl
 

@@ -1,0 +1,1 @@
+"""What every service stands on; imports no service (deploy/adr, tests/architecture)."""

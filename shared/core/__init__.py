@@ -1,0 +1,1 @@
+"""Clock, ids, errors, settings base: no I/O, no third-party framework beyond pydantic."""

@@ -1,0 +1,1 @@
+"""Logs, traces, metrics. Metric names are a closed list (metrics.py)."""

@@ -1,0 +1,1 @@
+"""What runs closeloop and what it runs on; importable, because the tests start the same things."""

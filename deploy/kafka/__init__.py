@@ -1,0 +1,1 @@
+"""An Apache Kafka broker out of Maven jars, for machines without a container engine."""

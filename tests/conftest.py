@@ -1,0 +1,25 @@
+"""Fixtures for every test: `postgres` (a server per session), `database_url` (a fresh, migrated database per test)."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from shared.db.embedded import EmbeddedPostgres
+from tests.support.postgres import fresh_database, make_template, running_server
+
+pytest_plugins = ["tests.support.kafka"]  # `kafka_bootstrap`: host:port of a broker per session
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """One real PostgreSQL for the whole session, with a migrated template."""
+    with running_server() as server:
+        make_template(server)
+        yield server
+
+
+@pytest.fixture
+def database_url(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A database of the test's own with every migration applied; dropped afterwards."""
+    with fresh_database(postgres) as url:
+        yield url

@@ -23,7 +23,7 @@ _WORKSPACE = re.compile(WORKSPACE_PATTERN)
 
 
 @cache
-def _adapter(kind: type[EventData]) -> TypeAdapter[EventData]:
+def _adapter(kind: Any) -> TypeAdapter[EventData]:
     return TypeAdapter(kind)
 
 

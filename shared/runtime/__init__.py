@@ -1,0 +1,1 @@
+"""What runs: consumer loop, outbox relay, durable timers, feeds for event streams, supervisor."""

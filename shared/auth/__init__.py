@@ -1,0 +1,17 @@
+"""Who is asking: API keys with roles, and signatures of webhooks. Pure: shared/db stores keys."""
+
+from shared.auth.keys import ApiKey, Principal, Role, matches, new_key, parse_key
+from shared.auth.signatures import Scheme, Signed, sign, verify
+
+__all__ = [
+    "ApiKey",
+    "Principal",
+    "Role",
+    "Scheme",
+    "Signed",
+    "matches",
+    "new_key",
+    "parse_key",
+    "sign",
+    "verify",
+]

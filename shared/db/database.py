@@ -1,0 +1,155 @@
+"""One service's view of the database: its own schema, a reading type and a writing type of connection."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Executable, Row, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from shared.contracts.envelope import Event
+from shared.core.errors import Unavailable
+from shared.db.unit_of_work import Encoded, UnitOfWork
+
+# The role that API requests act as: row-level security limits it to one workspace (security.md 2).
+API_ROLE = "closeloop_api"
+# SQLSTATE classes and codes that say "try again", not "this statement is wrong": connection, resources, shutdown,
+# serialization, deadlock, lock and statement timeouts, read-only while a standby takes over.
+_OUTAGE_CLASSES = ("08", "53", "57", "58")
+_OUTAGE_CODES = ("40001", "40P01", "55P03", "25006", "25P03")
+_ENTER_WORKSPACE = text("select set_config('app.workspace', :workspace, true), set_config('role', :role, true)")
+
+Params = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
+
+
+def is_outage(error: BaseException) -> bool:
+    """True when the database (not the statement) is at fault, so that the same work may succeed later."""
+    if isinstance(
+        error, PoolTimeout | ConnectionError | asyncio.TimeoutError | TimeoutError | OSError | InterfaceError
+    ):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlstate", None)
+    if code is None:
+        return error.connection_invalidated or isinstance(error, OperationalError)
+    return code[:2] in _OUTAGE_CLASSES or code in _OUTAGE_CODES
+
+
+class Reader:
+    """A read-only transaction: what it reads is one consistent picture, and it cannot write."""
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def all(self, statement: Executable | str, params: Params = None) -> Sequence[Row[Any]]:
+        """All rows."""
+        return (await self._connection.execute(_statement(statement), params)).all()
+
+    async def first(self, statement: Executable | str, params: Params = None) -> Row[Any] | None:
+        """The first row, or None."""
+        return (await self._connection.execute(_statement(statement), params)).first()
+
+    async def scalar(self, statement: Executable | str, params: Params = None) -> Any:
+        """The first column of the first row, or None."""
+        return (await self._connection.execute(_statement(statement), params)).scalar()
+
+
+class Database:
+    """Connections to `schema` (the search path: SQL names its tables bare). Made once, by the composition root.
+
+    Give `workspace` for everything that answers a request: the transaction then acts as a role that row-level
+    security confines to that workspace. Without it the transaction serves all workspaces: for workers only.
+    """
+
+    def __init__(self, url: str, schema: str, *, encode: Callable[[Event[Any]], Encoded], pool_size: int = 8) -> None:
+        self.schema = schema
+        self._encode = encode
+        self._engine = make_engine(url, schema, pool_size=pool_size)
+
+    @asynccontextmanager
+    async def reader(self, workspace: str | None = None) -> AsyncIterator[Reader]:
+        """A consistent read. Raises Unavailable when the database is out of reach."""
+        async with _connected(self._engine) as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            async with connection.begin():
+                await _enter(connection, workspace)
+                yield Reader(connection)
+
+    @asynccontextmanager
+    async def unit_of_work(self, workspace: str | None = None) -> AsyncIterator[UnitOfWork]:
+        """One transaction: committed when the block ends well, rolled back when it raises.
+
+        Raises Unavailable when the database cannot be reached; an error at the commit itself comes as it is
+        (the outcome is then unknown: read your position again).
+        """
+        async with _connected(self._engine) as connection, connection.begin():
+            await _enter(connection, workspace)
+            work = UnitOfWork(connection, self.schema, self._encode)
+            yield work
+            await work.flush()
+
+    async def check(self) -> None:
+        """Raise Unavailable unless the database answers; for readiness."""
+        async with self.reader() as reader:
+            await reader.scalar("select 1")
+
+    async def stop(self) -> None:
+        """Close the pool; a frozen server does not hold us."""
+        try:
+            async with asyncio.timeout(3):
+                await self._engine.dispose()
+        except TimeoutError:
+            await self._engine.dispose(close=False)
+
+
+def make_engine(url: str, schema: str, *, pool_size: int = 8, statement_seconds: int = 5) -> AsyncEngine:
+    """An engine on `schema` with the timeouts of delivery.md: nobody frozen or dead may hold others."""
+    return create_async_engine(
+        url.replace("postgresql://", "postgresql+asyncpg://", 1),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=1,
+        pool_recycle=1800,
+        connect_args={
+            "timeout": 3,
+            "command_timeout": statement_seconds + 1,
+            "server_settings": {
+                "application_name": f"closeloop-{schema}",
+                "search_path": schema,
+                "idle_in_transaction_session_timeout": "10s",
+                "statement_timeout": f"{statement_seconds}s",
+                "lock_timeout": "2s",
+                "jit": "off",
+            },
+        },
+    )
+
+
+@asynccontextmanager
+async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    try:
+        connection = await engine.connect()
+    except Exception as error:
+        if is_outage(error):
+            raise Unavailable("the database cannot be reached; try again in a moment") from error
+        raise
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def _enter(connection: AsyncConnection, workspace: str | None) -> None:
+    if workspace is None:
+        return
+    if not workspace:
+        raise ValueError("an empty workspace would see nothing, or everything; name one")
+    await connection.execute(_ENTER_WORKSPACE, {"workspace": workspace, "role": API_ROLE})
+
+
+def _statement(statement: Executable | str) -> Executable:
+    return text(statement) if isinstance(statement, str) else statement

@@ -1,0 +1,80 @@
+"""The app factory: every service's HTTP side looks and fails alike."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Response
+from fastapi.responses import JSONResponse
+
+from shared.core.errors import CloseloopError
+from shared.http import problems
+from shared.http.limits import BodyLimit
+from shared.telemetry.metrics import exposition
+
+BODY_LIMIT_BYTES = 256 * 1024
+Check = Callable[[], Awaitable[object]]
+
+
+class Readiness:
+    """What `/readyz` answers: every check passes and we are not shutting down."""
+
+    def __init__(self, checks: Mapping[str, Check]) -> None:
+        self.checks = dict(checks)
+        self.draining = False
+
+    async def report(self) -> tuple[bool, dict[str, str]]:
+        """(ready, check → `ok` or what is wrong)."""
+        states: dict[str, str] = {"shutdown": "draining"} if self.draining else {}
+        for name, check in self.checks.items():
+            try:
+                await check()
+                states[name] = "ok"
+            except CloseloopError as error:
+                states[name] = error.detail
+            except Exception as error:  # whatever a check meets is a reason not to be ready, not a fault of /readyz
+                states[name] = type(error).__name__
+        return all(state == "ok" for state in states.values()), states
+
+
+def create_app(title: str, version: str, routers: Sequence[APIRouter], readiness: Readiness, **options: Any) -> FastAPI:
+    """An app with the routers, `/healthz`, `/readyz`, `/metrics`, problem+json errors and the body limit."""
+    app = FastAPI(
+        title=title,
+        version=version,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        responses={
+            "4XX": {
+                "model": problems.Problem,
+                "content": {problems.MEDIA_TYPE: {}},
+                "description": "What is wrong and what to do.",
+            }
+        },
+        **options,
+    )
+    problems.install(app)
+    app.add_middleware(BodyLimit, limit_bytes=BODY_LIMIT_BYTES)
+    app.include_router(_operations(readiness))
+    for router in routers:
+        app.include_router(router)
+    return app
+
+
+def _operations(readiness: Readiness) -> APIRouter:
+    router = APIRouter(tags=["operations"])
+
+    @router.get("/healthz", summary="Is the process alive?")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @router.get(
+        "/readyz", summary="Should traffic come here?", responses={503: {"description": "Not ready; says why."}}
+    )
+    async def readyz() -> JSONResponse:
+        ready, checks = await readiness.report()
+        return JSONResponse({"status": "ready" if ready else "not ready", "checks": checks}, 200 if ready else 503)
+
+    @router.get("/metrics", summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(exposition(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return router

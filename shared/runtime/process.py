@@ -1,0 +1,46 @@
+"""How one service runs as a process of its own (`python -m services.scoring`): the cluster's way."""
+
+import asyncio
+import os
+import sys
+
+from pydantic import Field
+
+from shared.core.errors import CloseloopError
+from shared.core.settings import Settings
+from shared.http.app import Readiness, create_app
+from shared.runtime.component import Service
+from shared.runtime.supervisor import HttpServer, Supervisor, listen
+from shared.telemetry.logging import configure_logging
+from shared.telemetry.tracing import configure_tracing
+
+VERSION = "0.1.0"
+
+
+class ProcessSettings(Settings):
+    """Settings of every process with an HTTP port."""
+
+    http_host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
+    http_port: int = Field(default=8080, ge=0, le=65535, description="Port to listen on.")
+
+
+def run_service(settings: ProcessSettings, service: Service) -> None:
+    """Run one service until a signal; exits the process. A wrong setting or a taken port ends in one line."""
+    configure_logging(settings.log_level, settings.log_format)
+    configure_tracing()
+    try:
+        sys.exit(asyncio.run(_serve(settings, service)))
+    except CloseloopError as error:
+        sys.exit(f"closeloop {service.name}: {error.detail}")
+    except OSError as error:
+        address = f"{settings.http_host}:{settings.http_port}"
+        sys.exit(
+            f"closeloop {service.name}: cannot listen on {address} ({os.strerror(error.errno or 0)}); set HTTP_PORT"
+        )
+
+
+async def _serve(settings: ProcessSettings, service: Service) -> int:
+    readiness = Readiness(service.checks)
+    app = create_app(f"closeloop {service.name}", VERSION, service.routers, readiness)
+    server = HttpServer(app, listen(settings.http_host, settings.http_port))
+    return await Supervisor([service], server, readiness).run()

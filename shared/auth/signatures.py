@@ -32,7 +32,7 @@ class Scheme:
     id_header: str | None = None
     separator: str | None = None
     tolerance_seconds: int | None = None
-    secret_form: Literal["text", "whsec"] = "text"
+    key_form: Literal["text", "whsec"] = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _digest(scheme: Scheme, message: Signed, secret: str) -> bytes | None:
 
 
 def _key(scheme: Scheme, secret: str) -> bytes:
-    if scheme.secret_form == "text":
+    if scheme.key_form == "text":
         return secret.encode()
     encoded = secret.removeprefix("whsec_")
     return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)

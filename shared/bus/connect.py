@@ -14,4 +14,6 @@ def connect(bus_url: str, database_url: str) -> Bus:
         from shared.bus.kafka import KafkaBus
 
         return KafkaBus(bus_url)
-    raise SettingsError(f"BUS_URL: {bus_url.split(':', maxsplit=1)[0]!r} is not a bus; use `postgres` or kafka://host:port[,host:port]")
+    raise SettingsError(
+        f"BUS_URL: {bus_url.split(':', maxsplit=1)[0]!r} is not a bus; use `postgres` or kafka://host:port[,host:port]"
+    )

@@ -31,6 +31,7 @@ def upgrade(url: str, sections: Sequence[str] = SECTIONS) -> None:
 
 
 async def _upgrade(url: str, sections: Sequence[str]) -> None:
+    sections = [s for s in sections if Path(Config(INI, ini_section=s).get_main_option("script_location")).exists()]
     engine = create_async_engine(_async_url(url))
     try:
         async with engine.connect() as connection:

@@ -9,10 +9,14 @@ _EVERY_SECONDS = 600.0
 _CHUNK = 5_000
 # The same delivery has one effect for 90 days (P14); ended dead letters are kept as long as a question may come.
 _RULES = (
-    "delete from processed_event where ctid = any(array(select ctid from processed_event "
-    "where processed_at < now() - interval '90 days' limit :chunk))",
-    "delete from dead_letter where ctid = any(array(select ctid from dead_letter "
-    "where state in ('replayed', 'dropped') and parked_at < now() - interval '30 days' limit :chunk))",
+    (
+        "delete from processed_event where ctid = any(array(select ctid from processed_event "
+        "where processed_at < now() - interval '90 days' limit :chunk))"
+    ),
+    (
+        "delete from dead_letter where ctid = any(array(select ctid from dead_letter "
+        "where state in ('replayed', 'dropped') and parked_at < now() - interval '30 days' limit :chunk))"
+    ),
 )
 
 

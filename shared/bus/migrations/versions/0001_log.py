@@ -105,10 +105,14 @@ FUNCTIONS = (
         update bus.consumer_group set generation = generation + 1 where name = wanted;
         select pg_notify('bus_group', wanted);
     $$""",
-    # Deletes a bounded piece of what is older than `before` from the old end of a partition; says how much.
+    # Deletes a bounded piece of what is older than `before` from the old end of a partition; says how much. Of all
+    # processes one at a time works; the others find nothing to do.
     """create function bus.expire(wanted int, before timestamptz, at_most int) returns bigint language plpgsql as $$
     declare cut bigint; deleted bigint;
     begin
+        if not pg_try_advisory_xact_lock(hashtext('closeloop bus.expire')) then
+            return 0;
+        end if;
         select coalesce(min(page."offset") filter (where page.appended_at >= before), max(page."offset") + 1) into cut
         from (select r."offset", r.appended_at from bus.record r where r.partition_id = wanted
               order by r."offset" limit at_most) page;

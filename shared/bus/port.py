@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from shared.contracts.topics import Topic
-from shared.core.errors import TooLarge, Unavailable
+from shared.core.errors import CloseloopError, TooLarge, Unavailable
 
 # The application's limit: below the broker's 1 MiB, so that the broker is never the one to refuse
 # (a refused batch burns a sequence number of the idempotent producer; delivery.md T1).
@@ -56,6 +56,13 @@ class MessageTooLarge(TooLarge):
 class BusUnavailable(Unavailable):
     """The bus did not confirm in time. Whether the messages were written is unknown; sending them again is safe,
     because consumers drop the repeat by event id."""
+
+
+class OffsetOutOfRange(CloseloopError):
+    """A position outside what the bus keeps: retention overtook the consumer, or the log is older than the position
+    (restored from a backup). Never skipped silently: records are lost, or positions are wrong; a person decides."""
+
+    title = "Offset out of range"
 
 
 def message_size(message: Message) -> int:
@@ -104,7 +111,7 @@ class Consumer(Protocol):
     async def fetch(self, max_records: int, timeout_seconds: float) -> dict[TopicPartition, list[Record]]:
         """The next records, at most `max_records` per partition, as soon as there are any; {} after the timeout.
         Records of a partition continue where the last fetch or `seek` left off. Memory stays bounded however slowly
-        this is called. Raises what `assigned` raised; raises BusUnavailable on an outage (call again)."""
+        this is called. Raises what `assigned` raised, BusUnavailable on an outage (call again), OffsetOutOfRange."""
         ...
 
     def seek(self, partition: TopicPartition, offset: int) -> None:

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from shared.db.embedded import EmbeddedPostgres
+from shared.telemetry.logging import configure_logging
 from tests.support.postgres import fresh_database, make_template, running_server
 
+configure_logging(level="warning", log_format="json")
 pytest_plugins = ["tests.support.kafka"]  # `kafka_bootstrap`: host:port of a broker per session
 
 

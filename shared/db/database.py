@@ -114,6 +114,7 @@ def make_engine(url: str, schema: str, *, pool_size: int = 8, statement_seconds:
         max_overflow=0,
         pool_timeout=1,
         pool_recycle=1800,
+        hide_parameters=True,  # an error text with parameters would carry customer data
         connect_args={
             "timeout": 3,
             "command_timeout": statement_seconds + 1,

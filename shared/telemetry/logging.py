@@ -2,6 +2,9 @@
 
 import logging
 import sys
+import traceback
+from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -17,6 +20,7 @@ def configure_logging(level: str = "info", log_format: str = "auto") -> None:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _failure,
     ]
     structlog.configure(
         processors=[
@@ -30,7 +34,7 @@ def configure_logging(level: str = "info", log_format: str = "auto") -> None:
         cache_logger_on_first_use=True,
     )
     renderer: list[Any] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.processors.JSONRenderer(ensure_ascii=False)]
         if as_json
         else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
     )
@@ -53,3 +57,22 @@ def get_logger(name: str) -> Logger:
     """The logger of a module."""
     logger: Logger = structlog.stdlib.get_logger(name)
     return logger
+
+
+def _failure(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace `exc_info` by where it happened and the class of each error of the chain: the text of a foreign error
+    (a key value in a database's detail, a rejected input) may identify a person, and must not reach a log."""
+    error = fields.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, tuple):
+        error = error[1]
+    chain: list[str] = []
+    while isinstance(error, BaseException) and len(chain) < 5:
+        frames = traceback.extract_tb(error.__traceback__)[-6:]
+        where = " < ".join(f"{frame.name} ({Path(frame.filename).name}:{frame.lineno})" for frame in reversed(frames))
+        chain.append(f"{type(error).__name__} in {where}" if where else type(error).__name__)
+        error = error.__cause__ or error.__context__
+    if chain:
+        fields["failure"] = chain
+    return fields

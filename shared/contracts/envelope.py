@@ -31,9 +31,9 @@ def _printable(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_storable), StringConstraints(max_length=65_536)]
+Text = Annotated[str, StringConstraints(max_length=65_536), AfterValidator(_storable)]
 Label = Annotated[
-    str, AfterValidator(_printable), StringConstraints(strip_whitespace=True, min_length=1, max_length=80)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80), AfterValidator(_printable)
 ]
 """A short name without control characters: a touchpoint, a product, a survey."""
 WORKSPACE_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"

@@ -147,7 +147,8 @@ class LanguageRules:
             if name in self._lexicons and (name == best or (value >= _MIXED_EVIDENCE and value / total >= _MIXED_SHARE))
         )
         confidence = round(share * most / (most + 0.5), 4)
-        if share < MIN_SHARE and (len(ranked) > 1 and most < 1.25 * ranked[1][1]):
+        close = len(ranked) > 1 and most < 1.25 * ranked[1][1]
+        if share < MIN_SHARE and close and len(mixed) < 2:  # two known languages in one text are no doubt but a mixture
             return Guess("und", confidence, mixed)
         return Guess(best, confidence, mixed if best in self._lexicons else ())
 

@@ -19,6 +19,7 @@ _REACH_BEFORE, _REACH_AFTER = 3, 2
 _NEGATED_POSITIVE, _NEGATED_NEGATIVE = -0.85, -0.45
 _BEFORE_CONTRAST, _AFTER_CONTRAST = 0.55, 1.3
 _ASKING = 0.5  # "Nice lamp. How do I clean it?" is a question, not praise
+_ASKED = 0.4  # "Would you recommend it?" recommends nothing
 _BALANCED = 0.6
 _IRONY = frozenset("🙃🙄")
 
@@ -101,18 +102,22 @@ def _longest(hits: list[Hit]) -> list[Hit]:
 
 
 def _scoped(language: str, tokens: Tokens, hit: Hit, scope: list[Hit]) -> float:
-    """Value of one phrase after the words around it. A complaint phrase ("never arrived") holds its negation already."""
+    """Value of one phrase after the words around it. A complaint ("never arrived") holds its negation already."""
     value, clause = hit.entry.valence, tokens.clause[hit.start]
+    if value > 0 and tokens.sentence[hit.start] in tokens.questions:
+        value *= _ASKED
     negated = False
+    # A negative phrase of several words ("never from you again") has its verb's negation in mind; a word has not.
+    turnable = hit.entry.kind == "sentiment" and (value > 0 or hit.end - hit.start == 1)
     for other in scope:
         if tokens.clause[other.start] != clause:
             continue
         before, after = hit.start - other.end, other.start - hit.end
         kind = other.entry.kind
-        if (kind == "negator_before" and 0 <= before < _REACH_BEFORE) or (
-            kind == "negator_after" and 0 <= after < _REACH_AFTER
-        ):
+        if kind == "negator_before" and 0 <= before < _REACH_BEFORE:
             negated = negated or hit.entry.kind == "sentiment"
+        elif kind == "negator_after" and 0 <= after < _REACH_AFTER:
+            negated = negated or turnable
         elif kind in ("booster", "damper") and (0 <= before < 2 or (after == 0 and language == "en")):
             value *= other.entry.weight
     if language == "tr" and hit.entry.kind == "sentiment" and _verb_negated(hit, tokens):

@@ -1,0 +1,341 @@
+"""Appends to Kafka: a queue of batches per partition over aiokafka's idempotent producer; answers always come.
+
+aiokafka's own `send` costs ten times as much per message, does not answer while the broker is down, and stays broken
+once a batch has failed, because the sequence number of the lost batch is burned (delivery.md T1, T2, T4). So here: one
+batch per partition in flight, a deadline for every batch, and a new aiokafka producer whenever one fails a batch.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    InvalidProducerEpoch,
+    KafkaError,
+    KafkaTimeoutError,
+    LeaderNotAvailableError,
+    NotLeaderForPartitionError,
+    OutOfOrderSequenceNumber,
+    ProducerFenced,
+    UnknownProducerId,
+    UnknownTopicOrPartitionError,
+)
+
+from shared.bus.kafka_close import abandon_producer, ended_in_time
+from shared.bus.partition import partition_of
+from shared.bus.port import BusUnavailable, Message, TopicPartition, message_size, refuse_oversized
+from shared.core.errors import NotFound
+from shared.telemetry.logging import get_logger
+
+log = get_logger(__name__)
+
+SEND_TIMEOUT_SECONDS = 15.0
+STALL_SECONDS = 30.0  # sends wait and nothing was confirmed for so long: the producer is taken for stuck
+LINGER_SECONDS = 0.002  # performance.md: the door to ingest waits for a shared batch of 2 ms
+BATCH_BYTES = 128 * 1024  # a larger message goes alone
+HELD_BYTES = 32 * 1024 * 1024  # waiting and in flight, all partitions; above it `send` waits
+_RECORD_OVERHEAD_BYTES = 64  # lengths, offset, time, and as much again for a few headers
+_RETRY_SECONDS = 0.5
+_RETRIES = 3
+_FLUSH_SECONDS = 3.0
+_CLOSE_SECONDS = 1.0
+_CONNECT_SECONDS = 12.0
+_REQUEST_SECONDS = 10.0
+_MAX_REQUEST_BYTES = 900_000
+
+# The broker did not write this batch, or never saw it; the next producer may.
+_NOT_WRITTEN = (
+    OutOfOrderSequenceNumber,
+    UnknownProducerId,
+    InvalidProducerEpoch,
+    ProducerFenced,
+    NotLeaderForPartitionError,
+    LeaderNotAvailableError,
+)
+
+# 4 µs a key without the cache, and most keys come again.
+_partition_of = lru_cache(maxsize=32_768)(partition_of)
+
+
+class _Lost(Exception):
+    """The connection was given up while the batch was under way."""
+
+
+class _Batch:
+    """Messages of one partition that travel together; `done` gets None when they are durable, else the reason."""
+
+    __slots__ = ("born", "done", "messages", "size")
+
+    def __init__(self, now: float, done: asyncio.Future[str | None]) -> None:
+        self.born = now
+        self.done = done
+        self.messages: list[Message] = []
+        self.size = 0
+
+
+class _Lane:
+    """The batches of one partition that wait. A task runs while there are any; one batch is in flight at a time."""
+
+    __slots__ = ("partition", "task", "waiting")
+
+    def __init__(self, partition: TopicPartition) -> None:
+        self.partition = partition
+        self.waiting: deque[_Batch] = deque()
+        self.task: asyncio.Task[None] | None = None
+
+
+class _Link:
+    """One aiokafka producer, from its start until it fails."""
+
+    def __init__(self, servers: Sequence[str]) -> None:
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.producer: Any = AIOKafkaProducer(
+            bootstrap_servers=list(servers),
+            acks="all",
+            enable_idempotence=True,
+            compression_type="lz4",
+            # Our own BATCH_BYTES cuts batches; this one only has to let the largest message through.
+            max_batch_size=_MAX_REQUEST_BYTES,
+            max_request_size=_MAX_REQUEST_BYTES,
+            request_timeout_ms=int(_REQUEST_SECONDS * 1000),
+            metadata_max_age_ms=60_000,
+        )
+
+    async def write(self, partition: TopicPartition, messages: Sequence[Message]) -> None:
+        """Return when the broker has confirmed. Raises KafkaError or _Lost."""
+        batch = self.producer.create_batch()
+        for message in messages:
+            headers = list(message.headers)
+            if batch.append(timestamp=None, key=message.key, value=message.value, headers=headers) is None:
+                raise AssertionError(f"a batch of {len(messages)} messages does not fit a request")
+        batch.close()
+        confirmed = await self.producer.send_batch(batch, partition.topic, partition=partition.partition)
+        try:
+            await asyncio.wait({confirmed, self.lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not confirmed.done():
+                raise _Lost
+            confirmed.result()
+        finally:
+            confirmed.cancel()  # nobody reads a late answer
+
+
+class KafkaProducer:
+    """port.Producer over Kafka."""
+
+    def __init__(self, servers: Sequence[str]) -> None:
+        self._servers = tuple(servers)
+        self._topics: dict[str, list[_Lane]] = {}
+        self._held = 0
+        self._room = asyncio.Event()
+        self._room.set()
+        self._link: _Link | None = None
+        self._renewal: asyncio.Task[None] | None = None
+        self._cleanups: set[asyncio.Task[None]] = set()
+        self._in_flight = 0
+        self._waiting_since: float | None = None
+        self._stopped = False
+        self.renewals = 0
+
+    async def start(self) -> None:
+        """Connect. Raises BusUnavailable."""
+        self._link = await self._open()
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Return when every message is durable; MessageTooLarge: nothing sent, BusUnavailable: unknown."""
+        refuse_oversized(messages)
+        deadline = asyncio.get_running_loop().time() + SEND_TIMEOUT_SECONDS
+        batches: dict[_Batch, None] = {}
+        for message in messages:
+            lanes = self._topics.get(message.topic) or await self._learn(message.topic, deadline)
+            while self._held >= HELD_BYTES:
+                await self._wait_for_room(deadline)
+            if self._stopped:
+                raise BusUnavailable("the producer is stopped")
+            batches[self._append(lanes[_partition_of(message.key, len(lanes))], message)] = None
+        for batch in batches:
+            # shielded: who gives up waiting must not take the answer from the others of the batch
+            if reason := await asyncio.shield(batch.done):
+                raise BusUnavailable(reason)
+
+    async def stop(self) -> None:
+        """Flush for 3 s, then close; 6 s at most."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._room.set()
+        lanes = [lane for lanes in self._topics.values() for lane in lanes]
+        running = {lane.task for lane in lanes if lane.task}
+        pending = (await asyncio.wait(running, timeout=_FLUSH_SECONDS))[1] if running else set()
+        for task in pending:
+            task.cancel()
+        if pending:
+            await asyncio.wait(pending, timeout=_CLOSE_SECONDS)
+        for batch in (batch for lane in lanes for batch in lane.waiting):
+            self._finish(batch, "the producer was stopped before the messages were confirmed")
+        if self._renewal:
+            self._renewal.cancel()
+            await asyncio.wait({self._renewal}, timeout=_CLOSE_SECONDS)
+        link, self._link = self._link, None
+        if link and (pending or not await ended_in_time(link.producer.stop(), _CLOSE_SECONDS)):
+            await abandon_producer(link.producer)
+        if self._cleanups:
+            await asyncio.wait(self._cleanups, timeout=_CLOSE_SECONDS)
+
+    # queueing
+
+    def _append(self, lane: _Lane, message: Message) -> _Batch:
+        size = message_size(message) + _RECORD_OVERHEAD_BYTES
+        batch = lane.waiting[-1] if lane.waiting else None
+        if batch is None or batch.size + size > BATCH_BYTES:
+            loop = asyncio.get_running_loop()
+            batch = _Batch(loop.time(), loop.create_future())
+            lane.waiting.append(batch)
+            if lane.task is None:
+                lane.task = loop.create_task(self._run(lane))
+        batch.messages.append(message)
+        batch.size += size
+        self._held += size
+        return batch
+
+    async def _wait_for_room(self, deadline: float) -> None:
+        self._room.clear()
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._room.wait()
+        except TimeoutError:
+            raise BusUnavailable(f"Kafka took nothing off a full queue for {SEND_TIMEOUT_SECONDS:g} s") from None
+
+    async def _learn(self, topic: str, deadline: float) -> list[_Lane]:
+        """The lanes of a topic: partition counts never change, so they are asked for once."""
+        link = await self._linked(deadline)
+        if link is None:
+            raise BusUnavailable("Kafka is out of reach")
+        try:
+            async with asyncio.timeout_at(deadline):
+                partitions = await link.producer.partitions_for(topic)
+        except (KafkaError, TimeoutError) as error:
+            unknown = (
+                isinstance(error, UnknownTopicOrPartitionError) and await link.producer.client.force_metadata_update()
+            )
+            if unknown:
+                raise NotFound(f"the topic {topic!r} does not exist; create it first") from None
+            raise BusUnavailable(f"Kafka is out of reach ({error!r})") from error
+        return self._topics.setdefault(topic, [_Lane(TopicPartition(topic, n)) for n in range(len(partitions))])
+
+    async def _run(self, lane: _Lane) -> None:
+        """Send what waits, oldest batch first, until nothing does."""
+        loop = asyncio.get_running_loop()
+        try:
+            while lane.waiting:
+                linger = lane.waiting[0].born + LINGER_SECONDS - loop.time()
+                if linger > 0 and len(lane.waiting) == 1:
+                    await asyncio.sleep(linger)
+                batch = lane.waiting.popleft()
+                reason: str | None = "the producer was stopped before the messages were confirmed"
+                try:
+                    reason = await self._deliver(lane.partition, batch)
+                finally:
+                    self._finish(batch, reason)
+        finally:
+            lane.task = None
+
+    def _finish(self, batch: _Batch, reason: str | None) -> None:
+        self._held -= batch.size
+        if self._held < HELD_BYTES:
+            self._room.set()
+        if not batch.done.done():
+            batch.done.set_result(reason)
+
+    # delivery
+
+    async def _deliver(self, partition: TopicPartition, batch: _Batch) -> str | None:
+        """None when the batch is durable, else why that is not known."""
+        loop = asyncio.get_running_loop()
+        deadline = batch.born + SEND_TIMEOUT_SECONDS
+        if self._waiting_since is None:
+            self._waiting_since = loop.time()
+        self._in_flight += 1
+        try:
+            reason = await self._attempt(partition, batch, deadline)
+        finally:
+            self._in_flight -= 1
+        if reason is None:
+            self._waiting_since = loop.time() if self._in_flight else None
+        elif self._link and loop.time() - self._waiting_since >= STALL_SECONDS:
+            self._discard(self._link, f"nothing was confirmed for {STALL_SECONDS:g} s")
+            self._waiting_since = None
+        return reason
+
+    async def _attempt(self, partition: TopicPartition, batch: _Batch, deadline: float) -> str | None:
+        failures = 0
+        while link := await self._linked(deadline):
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await link.write(partition, batch.messages)
+                return None
+            except TimeoutError:
+                break
+            except (_Lost, KafkaTimeoutError, UnknownTopicOrPartitionError):
+                # Given up by another lane; or an older batch is still before this one; or no metadata: not this batch.
+                continue
+            except Exception as error:
+                # Whatever failed it, its sequence number is used up: the next batch would fail too (T1, T2).
+                self._discard(link, repr(error))
+                failures += 1
+                if not isinstance(error, _NOT_WRITTEN) or failures > _RETRIES:
+                    return f"Kafka refused messages for {partition.topic} ({error!r})"
+        return f"Kafka did not confirm messages for {partition.topic} within {SEND_TIMEOUT_SECONDS:g} s"
+
+    # the connection
+
+    async def _linked(self, deadline: float) -> _Link | None:
+        """A producer that has not failed yet; None when there is none before the deadline."""
+        loop = asyncio.get_running_loop()
+        while (left := deadline - loop.time()) > 0:
+            if self._link:
+                return self._link
+            if self._stopped:
+                return None
+            if self._renewal is None:
+                self._renewal = loop.create_task(self._renew())
+            await asyncio.wait({self._renewal}, timeout=left)
+        return None
+
+    async def _renew(self) -> None:
+        """Try until there is a new producer."""
+        try:
+            while self._link is None:
+                try:
+                    self._link = await self._open()
+                    self.renewals += 1
+                except BusUnavailable as error:
+                    log.warning("kafka_producer_not_renewed", reason=error.detail)
+                    await asyncio.sleep(_RETRY_SECONDS)
+        finally:
+            self._renewal = None
+
+    async def _open(self) -> _Link:
+        link = _Link(self._servers)
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await link.producer.start()
+        except BaseException as error:
+            await abandon_producer(link.producer)
+            if isinstance(error, KafkaError | OSError | TimeoutError):
+                raise BusUnavailable(f"Kafka at {','.join(self._servers)} is out of reach ({error!r})") from error
+            raise
+        return link
+
+    def _discard(self, link: _Link, reason: str) -> None:
+        """Give a failed producer up; the lanes that wait for it go on with the next."""
+        if link is not self._link:
+            return
+        self._link = None
+        link.lost.set_result(None)
+        log.warning("kafka_producer_given_up", reason=reason)
+        cleanup = asyncio.get_running_loop().create_task(abandon_producer(link.producer))
+        self._cleanups.add(cleanup)
+        cleanup.add_done_callback(self._cleanups.discard)

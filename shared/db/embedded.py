@@ -128,9 +128,19 @@ class EmbeddedPostgres:
                 "set DATA_DIR to a folder that can be written"
             ) from None
 
+    def attach(self) -> bool:
+        """Use the server that another process runs on this folder; False when none runs. `stop` then leaves it alone."""
+        self._drop_privileges()
+        server = self._postmaster()
+        self._server = server if server is not None and server.ready else None
+        return self._server is not None
+
     def stop(self) -> None:
         """Stop the server: clients are disconnected, what they committed stays. A server that is gone is no error."""
         if self._server is None:
+            return
+        if self._lock is None:  # attached
+            self._server = None
             return
         try:
             self._shut_down(self._server)

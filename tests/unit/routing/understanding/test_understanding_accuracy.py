@@ -1,7 +1,7 @@
 """Figures over labelled text, printed (`pytest -s`) and held above a floor.
 
 The demo sentences and the lexicons have the same authors, so these figures flatter: they guard against getting worse.
-The English review set is foreign text and says more; it lies beside the repository and is measured only where it is present.
+The English review set is foreign text and says more; it lies beside the repository and is measured only if present.
 """
 
 import gzip

@@ -1,0 +1,1 @@
+"""The commands of `closeloop` that work on this machine's database, one file each."""

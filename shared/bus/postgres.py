@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from shared.bus.port import BusUnavailable, Consumer, Producer, RebalanceListener, Record, TopicPartition
 from shared.bus.postgres_groups import PostgresConsumer
-from shared.bus.postgres_link import Link
+from shared.bus.postgres_link import Link, ended
 from shared.bus.postgres_log import Catalog, Position, read
 from shared.bus.postgres_producer import PostgresProducer
 from shared.contracts.topics import Topic
@@ -76,17 +76,17 @@ class PostgresBus:
 
     async def read(self, partition: TopicPartition, offset: int, max_records: int) -> list[Record]:
         """See port.Bus. May return less than there is (a few megabytes), but at least one record before the end."""
+        id_ = await self._catalog.id(partition)
         first, after_last = (await self.offsets(partition.topic))[partition.partition]
         if offset >= after_last:
             return []
-        position = Position(await self._catalog.id(partition), partition, max(first, offset))
+        position = Position(id_, partition, max(first, offset))
         return (await read(self._link, [position], max_records)).get(partition, [])
 
     async def stop(self) -> None:
         """See port.Bus."""
         if self._retention is not None:
-            self._retention.cancel()
-            await asyncio.gather(self._retention, return_exceptions=True)
+            await ended(self._retention)
             self._retention = None
         await self._link.close()
 

@@ -16,7 +16,7 @@ from uuid import UUID
 from zlib import crc32
 
 from shared.bus.port import BusUnavailable, RebalanceListener, Record, TopicPartition
-from shared.bus.postgres_link import GROUPS, RECORDS, Link
+from shared.bus.postgres_link import GROUPS, RECORDS, Link, ended
 from shared.bus.postgres_log import Catalog, Position, read
 from shared.core.errors import CloseloopError
 from shared.core.ids import uuid7
@@ -193,9 +193,7 @@ class PostgresConsumer:
 
     async def stop(self) -> None:
         """See port.Consumer."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await ended(*self._tasks)
         joined, self._tasks = bool(self._tasks), []
         self._forget()
         if joined:

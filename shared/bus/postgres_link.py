@@ -20,6 +20,8 @@ _ACQUIRE_SECONDS = 1.0
 _CLOSE_SECONDS = 3.0
 _LISTEN_CHECK_SECONDS = 10.0
 _POOL_SIZE = 8
+_CANCEL_ATTEMPTS = 3
+_CANCEL_SECONDS = 1.0
 # sqlstate classes: connection, transaction rollback, resources, object state (locks), operator intervention, system
 _OUTAGE_CLASSES = ("08", "40", "53", "55", "57", "58")
 
@@ -47,7 +49,18 @@ def outage(kind: type[BusUnavailable] = BusUnavailable) -> Iterator[None]:
     except Exception as error:
         if not _is_outage(error):
             raise
-        raise kind(f"the Postgres bus does not answer: {error or type(error).__name__}") from error
+        raise kind(f"the Postgres bus does not answer: {str(error) or type(error).__name__}") from error
+
+
+async def ended(*tasks: asyncio.Task[None]) -> None:
+    """Cancel and wait, but not for ever: a library that swallows a cancellation is told once more."""
+    running = set(tasks)
+    for _ in range(_CANCEL_ATTEMPTS):
+        for task in running:
+            task.cancel()
+        if not running:
+            return
+        _, running = await asyncio.wait(running, timeout=_CANCEL_SECONDS)
 
 
 async def _keep(_: object) -> None:
@@ -72,7 +85,7 @@ class Link:
         """Connect; a second call does nothing. Raises BusUnavailable, CloseloopError where the schema is missing."""
         if self._pool is not None:
             return
-        pool = asyncpg.create_pool(self._url, min_size=1, max_size=_POOL_SIZE, reset=_keep, **self._options)
+        pool = asyncpg.create_pool(self._url, min_size=0, max_size=_POOL_SIZE, reset=_keep, **self._options)
         with outage():
             async with asyncio.timeout(_CONNECT_SECONDS + _COMMAND_SECONDS):
                 await pool
@@ -86,8 +99,7 @@ class Link:
     async def close(self) -> None:
         """Close everything; a server that does not answer is left alone after a moment."""
         if self._listener is not None:
-            self._listener.cancel()
-            await asyncio.gather(self._listener, return_exceptions=True)
+            await ended(self._listener)
             self._listener = None
         pool, self._pool = self._pool, None
         if pool is not None:
@@ -109,7 +121,9 @@ class Link:
             try:
                 return await connection.fetch(query, *arguments)
             finally:
-                await pool.release(connection)
+                # A failure to give it back must not replace a cancellation, which a loop would then outlive.
+                with contextlib.suppress(Exception):
+                    await pool.release(connection)
 
     def on_notify(self, channel: str, payload: str, wake: Wake) -> None:
         """Call `wake` on a notification, and when notifications may have been missed."""

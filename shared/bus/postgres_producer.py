@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from shared.bus.partition import partition_of
 from shared.bus.port import BusUnavailable, Message, message_size, refuse_oversized
-from shared.bus.postgres_link import Link, Unreached
+from shared.bus.postgres_link import Link, Unreached, ended
 from shared.bus.postgres_log import Catalog, pack_headers
 from shared.telemetry.logging import get_logger
 
@@ -93,10 +93,8 @@ class PostgresProducer:
         if flusher is None:
             return
         self._work.set()
-        _, running = await asyncio.wait({flusher}, timeout=_STOP_SECONDS)
-        for task in running:
-            task.cancel()
-        await asyncio.gather(flusher, return_exceptions=True)
+        await asyncio.wait({flusher}, timeout=_STOP_SECONDS)
+        await ended(flusher)
         self._refuse_waiting("the producer was stopped before the bus confirmed")
 
     async def _enqueue(self, messages: Sequence[Message]) -> list[_Batch]:

@@ -148,9 +148,13 @@ class KafkaBroker:
         self._wait_until_ready(self._process)
         return self
 
-    def stop(self, timeout_seconds: float = 15) -> None:
-        """Shut down in order, by force after the timeout; a temporary folder is removed."""
+    def shut_down(self, timeout_seconds: float = 15) -> None:
+        """Shut down in order, by force after the timeout; the data stays for `start`."""
         self._end(signal.SIGTERM, timeout_seconds)
+
+    def stop(self) -> None:
+        """Shut down for good; a temporary folder is removed."""
+        self.shut_down()
         if self._temporary:
             shutil.rmtree(self._data, ignore_errors=True)
 
@@ -160,7 +164,7 @@ class KafkaBroker:
 
     def restart(self) -> None:
         """Shut down in order and start again: same data, same port."""
-        self._end(signal.SIGTERM, 15)
+        self.shut_down()
         self.start()
 
     def _end(self, sign: signal.Signals, timeout_seconds: float) -> None:

@@ -9,7 +9,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 from aiokafka.structs import TopicPartition as KafkaPartition
 
-from shared.bus.kafka_close import abandon_admin, abandon_consumer, ended_in_time
+from shared.bus.kafka_client import abandon_admin, abandon_consumer, ended_in_time, meet
 from shared.bus.kafka_consumer import CLIENT_SETTINGS, KafkaConsumer, answered, started, to_record
 from shared.bus.kafka_producer import KafkaProducer
 from shared.bus.port import BusUnavailable, RebalanceListener, Record, TopicPartition
@@ -43,7 +43,7 @@ class KafkaBus:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=10_000)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                await admin.start()
+                await meet(admin._client, admin.start())
         except BaseException as error:
             await abandon_admin(admin)
             if isinstance(error, KafkaError | OSError | TimeoutError):

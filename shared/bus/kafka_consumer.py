@@ -16,7 +16,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition as KafkaPartition
 
-from shared.bus.kafka_close import abandon_consumer, ended_in_time
+from shared.bus.kafka_client import abandon_consumer, ended_in_time, meet
 from shared.bus.port import BusUnavailable, OffsetOutOfRange, RebalanceListener, Record, TopicPartition
 from shared.telemetry.logging import get_logger
 
@@ -37,6 +37,7 @@ CLIENT_SETTINGS: dict[str, Any] = {
     "isolation_level": "read_uncommitted",
     "max_partition_fetch_bytes": _PARTITION_FETCH_BYTES,
     "fetch_max_bytes": _FETCH_BYTES,
+    "fetch_max_wait_ms": 200,  # a seek and a question for offsets stand behind the fetch that waits
     "request_timeout_ms": 10_000,
 }
 GROUP_SETTINGS: dict[str, Any] = {
@@ -177,11 +178,13 @@ class KafkaConsumer:
 
     async def on_assigned(self, partitions: frozenset[TopicPartition]) -> None:
         """Ask where to start, seek, open the gate."""
+        if self._client is None:
+            return  # stopping
         self._owned = partitions
         try:
             starts = await self._listener.assigned(partitions) if partitions else {}
             if self._client is None:
-                return
+                return  # stopped meanwhile
             for partition in partitions:
                 self._client.seek(KafkaPartition(*partition), starts[partition])
         except Exception as error:
@@ -253,7 +256,7 @@ async def started(client: Any, servers: Sequence[str]) -> None:
     """Start an aiokafka consumer. Raises BusUnavailable."""
     try:
         async with asyncio.timeout(_CONNECT_SECONDS):
-            await client.start()
+            await meet(client._client, client.start())
     except BaseException as error:
         await abandon_consumer(client)
         if isinstance(error, KafkaError | OSError | TimeoutError):

@@ -24,7 +24,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from shared.bus.kafka_close import abandon_producer, ended_in_time
+from shared.bus.kafka_client import abandon_producer, ended_in_time, meet
 from shared.bus.partition import partition_of
 from shared.bus.port import BusUnavailable, Message, TopicPartition, message_size, refuse_oversized
 from shared.core.errors import NotFound
@@ -321,7 +321,7 @@ class KafkaProducer:
         link = _Link(self._servers)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                await link.producer.start()
+                await meet(link.producer.client, link.producer.start())
         except BaseException as error:
             await abandon_producer(link.producer)
             if isinstance(error, KafkaError | OSError | TimeoutError):

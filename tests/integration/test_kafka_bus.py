@@ -6,13 +6,14 @@ import random
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from uuid import uuid4
 
+import aiokafka.client
 import pytest
 from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 
-from deploy.kafka.broker import KafkaBroker
+from deploy.kafka.broker import KafkaBroker, answers
 from shared.bus import kafka_consumer, kafka_producer
 from shared.bus.kafka import KafkaBus, servers_of
 from shared.bus.kafka_consumer import KafkaConsumer
@@ -111,9 +112,17 @@ async def values(bus: KafkaBus, topic: str, partition: int = 0) -> list[bytes]:
     return [record.value for record in records]
 
 
-def signalled(broker: KafkaBroker, sign: signal.Signals) -> None:
+@asynccontextmanager
+async def frozen(broker: KafkaBroker) -> AsyncIterator[None]:
+    """A broker that is there but does nothing; afterwards it is back with all it needs."""
     assert broker.pid
-    os.kill(broker.pid, sign)
+    os.kill(broker.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(broker.pid, signal.SIGCONT)
+        host, port = broker.bootstrap.split(":")
+        await eventually(lambda: answers(host, int(port)), timeout=20)
 
 
 # the producer
@@ -159,14 +168,11 @@ async def test_a_frozen_broker_leaves_a_send_unknown_and_later_sends_work(
     monkeypatch.setattr(kafka_producer, "SEND_TIMEOUT_SECONDS", 1.0)
     monkeypatch.setattr(kafka_producer, "STALL_SECONDS", 0.5)
     await producer.send([Message(topic, b"k", b"before")])
-    signalled(broker, signal.SIGSTOP)
-    try:
+    async with frozen(broker):
         began = time.monotonic()
         with pytest.raises(BusUnavailable):
             await producer.send([Message(topic, b"k", b"unknown")])
         assert time.monotonic() - began < 3
-    finally:
-        signalled(broker, signal.SIGCONT)
     monkeypatch.setattr(kafka_producer, "SEND_TIMEOUT_SECONDS", 15.0)
     await producer.send([Message(topic, b"k", b"after")])
     assert producer.renewals == 1  # nothing was confirmed for the stall time
@@ -178,14 +184,11 @@ async def test_a_full_queue_makes_senders_wait_and_drops_nothing(
 ) -> None:
     monkeypatch.setattr(kafka_producer, "HELD_BYTES", 100_000)
     await producer.send([Message(topic, b"k", b"first")])
-    signalled(broker, signal.SIGSTOP)
-    try:
+    async with frozen(broker):
         payload = os.urandom(10_000)
         sends = [asyncio.create_task(producer.send([Message(topic, b"k", payload)])) for _ in range(50)]
         await eventually(lambda: producer._held >= 100_000)
         assert producer._held < 100_000 + 2 * len(payload)
-    finally:
-        signalled(broker, signal.SIGCONT)
     await asyncio.gather(*sends)
     assert await values(bus, topic) == [b"first"] + [payload] * 50
     assert producer._held == 0
@@ -349,8 +352,7 @@ async def test_stop_returns_with_the_broker_frozen(bus: KafkaBus, broker: KafkaB
     consumer = bus.consumer("frozen", [topic], Starts())
     await consumer.start()
     await first_record(consumer)
-    signalled(broker, signal.SIGSTOP)
-    try:
+    async with frozen(broker):
         waiting = asyncio.create_task(producer.send([Message(topic, b"k", b"unknown")]))
         await eventually(lambda: producer._in_flight)
         for stop in (producer.stop, consumer.stop):
@@ -359,8 +361,44 @@ async def test_stop_returns_with_the_broker_frozen(bus: KafkaBus, broker: KafkaB
             assert time.monotonic() - began <= 6
         with pytest.raises(BusUnavailable):
             await waiting
-    finally:
-        signalled(broker, signal.SIGCONT)
+
+
+async def test_an_outage_is_waited_for_at_a_pace(
+    bus: KafkaBus, broker: KafkaBroker, producer: KafkaProducer, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an orderly shutdown the clients have seen partitions without a leader, the worst case."""
+    await producer.send([Message(topic, b"k", b"v")])
+    async with consuming(bus, topic) as consumer:
+        await first_record(consumer)
+        monkeypatch.setattr(kafka_producer, "SEND_TIMEOUT_SECONDS", 1.0)
+        attempts: list[tuple[object, ...]] = []
+
+        async def counted(*arguments: object, **options: object) -> object:
+            attempts.append(arguments)
+            return await create_connection(*arguments, **options)
+
+        create_connection = aiokafka.client.create_conn
+        monkeypatch.setattr(aiokafka.client, "create_conn", counted)
+        shutdown = asyncio.create_task(asyncio.to_thread(broker.shut_down))
+        try:
+            while not shutdown.done():
+                with suppress(BusUnavailable):
+                    await producer.send([Message(topic, b"k", b"v")])
+            attempts.clear()
+            with pytest.raises(BusUnavailable):
+                await producer.send([Message(topic, b"k", b"v")])
+            assert len(attempts) < 100
+        finally:
+            await shutdown
+            broker.start()
+        monkeypatch.setattr(kafka_producer, "SEND_TIMEOUT_SECONDS", 15.0)
+        await producer.send([Message(topic, b"k", b"last")])
+        await eventually(lambda: last_seen(consumer, b"last"), timeout=30)
+
+
+async def last_seen(consumer: KafkaConsumer, value: bytes) -> bool:
+    """Whether the newest record that is handed out has this value."""
+    return any(records[-1].value == value for records in (await consumer.fetch(1000, 1)).values())
 
 
 @pytest.mark.slow

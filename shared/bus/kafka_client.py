@@ -1,7 +1,7 @@
-"""Closing aiokafka's clients in bounded time.
+"""What aiokafka's clients need from outside: a start that meets a broker, a pace in outages, an end in bounded time.
 
-Their own `stop()` waits for the broker: for ever when it is down (delivery.md T4). What is done by force here needs
-their private parts; this file knows them, and tests/integration/test_kafka_bus.py notices when they move.
+Some of it needs their private parts; this file knows them, and tests/integration/test_kafka_bus.py notices when they
+move.
 """
 
 import asyncio
@@ -13,10 +13,42 @@ from shared.telemetry.logging import get_logger
 log = get_logger(__name__)
 
 _STEP_SECONDS = 1.0
+_PACE_SECONDS = 0.05
+_FAILED_PACE_SECONDS = 0.25
+_MEET_SECONDS = 0.1
+
+
+async def meet(client: Any, start: Coroutine[Any, Any, None]) -> None:
+    """Start what uses this AIOKafkaClient, and wait until it knows a broker: one that is just coming up names none,
+    and a group or a producer that begins then stumbles."""
+    _pace(client)
+    await start
+    while not client.cluster.brokers():
+        await client.force_metadata_update()
+        await asyncio.sleep(_MEET_SECONDS)
+
+
+def _pace(client: Any) -> None:
+    """Without a leader in sight, producer and fetcher ask for metadata in a loop without a pause: thousands of
+    connections a second for as long as the broker is down."""
+    update, loop, due = client._metadata_update, asyncio.get_running_loop(), 0.0
+
+    async def paced(*arguments: Any) -> bool:
+        nonlocal due
+        await asyncio.sleep(max(0.0, due - loop.time()))
+        updated = False
+        try:
+            updated = bool(await update(*arguments))
+        finally:
+            due = loop.time() + (_PACE_SECONDS if updated else _FAILED_PACE_SECONDS)
+        return updated
+
+    client._metadata_update = paced
 
 
 async def ended_in_time(stop: Coroutine[Any, Any, None], timeout_seconds: float) -> bool:
-    """Whether a client's own `stop()` ended well in time; else the client is to be abandoned."""
+    """Whether a client's own `stop()` ended well in time; else the client is to be abandoned (T4: it may wait for the
+    broker for ever)."""
     stopping = asyncio.get_running_loop().create_task(stop)
     try:
         await asyncio.wait({stopping}, timeout=timeout_seconds)
@@ -46,8 +78,10 @@ async def abandon_producer(producer: Any) -> None:
     await _abandon_client(producer.client)
     if sender:
         await _end(sender, grace_seconds=_STEP_SECONDS)
-    queue = producer._message_accumulator
-    for batch in [*queue._pending_batches, *(batch for batches in queue._batches.values() for batch in batches)]:
+    pending = producer._message_accumulator._pending_batches
+    for batches in producer._message_accumulator._batches.values():
+        pending.update(batches)  # where their own callbacks take them from
+    for batch in pending:
         batch.future.cancel()  # a `stop()` that was cut off still waits for it
 
 

@@ -1,0 +1,45 @@
+"""`closeloop up`: the whole product in one process."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from services.node.app import Demo, run_node
+from services.node.commands.running import fail
+from services.node.config import NodeSettings
+from services.node.demo.brand import WORKSPACE as DEMO_WORKSPACE
+from shared.core.errors import CloseloopError
+from shared.core.settings import load
+from shared.telemetry.logging import configure_logging
+from shared.telemetry.tracing import configure_tracing
+
+
+def up(
+    demo: Annotated[bool, typer.Option("--demo", help="Add a demo brand: history, live traffic, mails to nowhere.")] = False,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (HTTP_PORT); 0 takes any free one.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the database (DATA_DIR).")] = None,
+) -> None:
+    """Start closeloop on this machine. Ctrl-C stops it; the data stays."""
+    given: dict[str, object] = {}
+    if port is not None:
+        given["http_port"] = port
+    if data_dir is not None:
+        given["data_dir"] = data_dir
+    if demo:
+        given["workspace"] = DEMO_WORKSPACE
+    try:
+        settings = load(NodeSettings, **given)
+        configure_logging(settings.log_level, settings.log_format)
+        configure_tracing()
+        code = asyncio.run(run_node(settings, _say, Demo() if demo else None))
+    except CloseloopError as error:
+        fail(error)
+    except KeyboardInterrupt:  # before the supervisor took signals over
+        code = 0
+    raise typer.Exit(code)
+
+
+def _say(text: str) -> None:
+    typer.echo(text)

@@ -1,0 +1,307 @@
+"""HTTP: scores now, their history, their stream."""
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from datetime import date, timedelta
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Header, Query, Request
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel, Field
+
+from services.scoring.domain.answers import DIMENSION_SETS, DIMENSIONS, SeriesKey
+from services.scoring.domain.scores import RULE_VERSION, Score
+from services.scoring.domain.windows import ALL_DAYS, DAYS_OF
+from services.scoring.service import Cursor, ListedScore, ScoreFilter, ScorePage, ScoringService
+from shared.auth.keys import Principal, Role
+from shared.contracts.envelope import AwareDatetime, Event, Label
+from shared.contracts.feedback_received import Formula, Metric, SurveyType
+from shared.contracts.score_updated import Interval, PreviousWindow, ScoreUpdatedV1, Series, Window
+from shared.core.clock import utc_now
+from shared.core.errors import Fault, InvalidInput
+from shared.http.authentication import Authenticator
+from shared.http.sse import event_stream
+from shared.runtime.feed import Feed
+
+MOST_DAYS = 400
+_READERS = (Role.MANAGER, Role.AGENT, Role.OPERATOR)
+Dimension = Annotated[Label | None, Query(description="Only series with this value.")]
+
+
+class ScoreModel(BaseModel):
+    """A score now. Below `minimum_n` it is not reportable: show n, not the value."""
+
+    series: Series
+    name: str
+    formula: Formula
+    as_of: AwareDatetime
+    value: float | None
+    n: int
+    promoters: int | None
+    passives: int | None
+    detractors: int | None
+    interval: Interval | None
+    minimum_n: int
+    reportable: bool
+    previous: PreviousWindow | None
+    rule_version: str
+
+
+class ScoreList(BaseModel):
+    """A page of scores."""
+
+    items: list[ScoreModel]
+    next: str | None = Field(description="Give it as `cursor` to go on; null at the end.")
+
+
+class HistoryPoint(BaseModel):
+    """One UTC day; a day without answers has n 0 and no value."""
+
+    day: date
+    value: float | None
+    n: int
+    promoters: int | None
+    passives: int | None
+    detractors: int | None
+    interval: Interval | None
+    reportable: bool
+
+
+class History(BaseModel):
+    """One series by UTC day."""
+
+    series: Series
+    points_are: str
+    formula: Formula
+    minimum_n: int
+    rule_version: str
+    points: list[HistoryPoint]
+
+
+def routes(service: ScoringService, authenticator: Authenticator, feed: Feed) -> APIRouter:
+    """The routes of scoring."""
+    router = APIRouter(prefix="/v1/scores", tags=["scores"])
+    reader = authenticator.require(*_READERS)
+    router.add_api_route("", _list(service, reader), summary="Scores as they are now")
+    router.add_api_route("/history", _history(service, reader), summary="One series by day")
+    router.add_api_route(
+        "/stream",
+        _stream(feed, reader),
+        summary="score.updated.v1 as server-sent events",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}}},
+    )
+    return router
+
+
+class Selection:
+    """The filters that list and stream share, as a dependency."""
+
+    def __init__(
+        self,
+        metric: Metric | None = None,
+        survey_type: SurveyType | None = None,
+        window: Window | None = None,
+        touchpoint: Dimension = None,
+        department: Dimension = None,
+        product: Dimension = None,
+        segment: Dimension = None,
+        channel: Dimension = None,
+        wave: Dimension = None,
+        by: Annotated[
+            str | None,
+            Query(description="`all`, a dimension, or `department,touchpoint`: only series of exactly these."),
+        ] = None,
+    ) -> None:
+        self.metric = metric
+        self.survey_type = survey_type
+        self.window = window
+        values = zip(DIMENSIONS, (touchpoint, department, product, segment, channel, wave), strict=True)
+        self.dimensions: dict[str, str] = {name: value for name, value in values if value is not None}
+        self.by = None if by is None else _dimension_set(by)
+
+    def matches(self, series: Series) -> bool:
+        """Whether a series is selected."""
+        return (
+            self.metric in (None, series.metric)
+            and self.survey_type in (None, series.survey_type)
+            and self.window in (None, series.window)
+            and self.dimensions.items() <= series.dimensions.items()
+            and (self.by is None or set(self.by) == set(series.dimensions))
+        )
+
+
+def _list(service: ScoringService, reader: Callable[..., Any]) -> Callable[..., Any]:
+    async def scores(
+        request: Request,
+        principal: Annotated[Principal, Depends(reader)],
+        selection: Annotated[Selection, Depends()],
+        reportable: bool | None = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: str | None = None,
+    ) -> ScoreList:
+        _refuse_unknown(request, "reportable", "limit", "cursor", "by", "window")
+        wanted = ScoreFilter(
+            metric=selection.metric,
+            survey_type=selection.survey_type,
+            days=ALL_DAYS if selection.window is None else (DAYS_OF[selection.window],),
+            dimensions=selection.dimensions,
+            by=selection.by,
+            reportable=reportable,
+        )
+        page = await service.page(principal.workspace, wanted, None if cursor is None else _cursor(cursor), limit)
+        following = None if page.following is None else _spell_cursor(page.following)
+        return ScoreList(items=[_score_model(page, item) for item in page.items], next=following)
+
+    return scores
+
+
+def _history(service: ScoringService, reader: Callable[..., Any]) -> Callable[..., Any]:
+    async def history(
+        request: Request,
+        principal: Annotated[Principal, Depends(reader)],
+        metric: Metric,
+        survey_type: SurveyType,
+        selection: Annotated[Selection, Depends()],
+        window: Window = "30d",
+        daily: Annotated[
+            bool, Query(description="A point is its day alone, instead of the window that ends with the day.")
+        ] = False,
+        first: Annotated[date | None, Query(alias="from", description="First UTC day; 90 days back if absent.")] = None,
+        last: Annotated[date | None, Query(alias="to", description="Last UTC day; today if absent.")] = None,
+    ) -> History:
+        _refuse_unknown(request, "window", "daily", "from", "to")
+        key = SeriesKey(principal.workspace, metric, survey_type, _kept_dimensions(selection.dimensions))
+        start, end = _period(first, last)
+        found = await service.history(key, start, end, 1 if daily else DAYS_OF[window])
+        return History(
+            series=key.in_window(window),
+            points_are="single days" if daily else f"the {window} that end with the day",
+            formula=found.formula,
+            minimum_n=service.minimum_n,
+            rule_version=RULE_VERSION,
+            points=[_point(day, score) for day, score in found.points],
+        )
+
+    return history
+
+
+def _stream(feed: Feed, reader: Callable[..., Any]) -> Callable[..., Any]:
+    async def stream(
+        request: Request,
+        principal: Annotated[Principal, Depends(reader)],
+        selection: Annotated[Selection, Depends()],
+        last_event_id: Annotated[
+            str | None, Header(description="Go on after this id; without it from now on.", max_length=2000)
+        ] = None,
+    ) -> StreamingResponse:
+        _refuse_unknown(request, "by", "window")
+        if last_event_id is not None:
+            feed.parse(last_event_id)  # refused here, while an answer other than a stream is still possible
+
+        def wanted(event: Event[Any]) -> bool:
+            own = event.workspace == principal.workspace and isinstance(event.data, ScoreUpdatedV1)
+            return own and selection.matches(event.data.series)
+
+        return event_stream("scores", feed.stream(last_event_id, wanted))
+
+    return stream
+
+
+def _refuse_unknown(request: Request, *known: str) -> None:
+    """A misspelt filter must not silently select everything."""
+    names = {"metric", "survey_type", *DIMENSIONS, *known}
+    faults = [
+        Fault(f"query.{name}", f"unknown; known are {', '.join(sorted(names))}")
+        for name in request.query_params
+        if name not in names
+    ]
+    if faults:
+        raise InvalidInput("The request has parameters that do not exist here; see faults.", faults=faults)
+
+
+def _dimension_set(text: str) -> tuple[str, ...]:
+    names = () if text == "all" else tuple(sorted(name.strip() for name in text.split(",")))
+    if names not in DIMENSION_SETS:
+        raise _no_such_series("query.by", names)
+    return names
+
+
+def _kept_dimensions(values: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    dimensions = tuple(sorted(values.items()))
+    names = tuple(name for name, _ in dimensions)
+    if names not in DIMENSION_SETS:
+        raise _no_such_series("query", names)
+    return dimensions
+
+
+def _no_such_series(path: str, names: tuple[str, ...]) -> InvalidInput:
+    kept = "all, " + ", ".join(DIMENSIONS) + " and department,touchpoint"
+    return InvalidInput(f"No scores are kept by {','.join(names)}.", faults=[Fault(path, f"scores are kept by {kept}")])
+
+
+def _period(first: date | None, last: date | None) -> tuple[date, date]:
+    end = last or utc_now().date()
+    try:
+        start = first or end - timedelta(days=89)
+        days = (end - start).days + 1
+    except OverflowError:
+        days = 0
+        start = end
+    if not 1 <= days <= MOST_DAYS or start.year < 1971:
+        fault = Fault("query.from", f"from is not after to, at most {MOST_DAYS} days, from 1971 on")
+        raise InvalidInput("The period cannot be answered.", faults=[fault])
+    return start, end
+
+
+def _score_model(page: ScorePage, item: ListedScore) -> ScoreModel:
+    series, score = item.key.in_window(item.window), item.score
+    return ScoreModel(
+        series=series,
+        name=series.name(),
+        formula=score.formula,
+        as_of=page.as_of,
+        value=score.value,
+        n=score.n,
+        promoters=score.promoters,
+        passives=score.passives,
+        detractors=score.detractors,
+        interval=score.interval,
+        minimum_n=score.minimum_n,
+        reportable=score.reportable,
+        previous=score.previous,
+        rule_version=RULE_VERSION,
+    )
+
+
+def _point(day: date, score: Score) -> HistoryPoint:
+    return HistoryPoint(
+        day=day,
+        value=score.value,
+        n=score.n,
+        promoters=score.promoters,
+        passives=score.passives,
+        detractors=score.detractors,
+        interval=score.interval,
+        reportable=score.reportable,
+    )
+
+
+def _spell_cursor(cursor: Cursor) -> str:
+    return base64.urlsafe_b64encode(json.dumps(cursor, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def _cursor(text: str) -> Cursor:
+    """The place in a cursor. Raises InvalidInput for what we did not hand out."""
+    try:
+        name, days = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    except (ValueError, TypeError, binascii.Error):
+        name, days = None, None
+    if not isinstance(name, str) or days not in ALL_DAYS or "\x00" in name or not name.isprintable():
+        raise InvalidInput(
+            "cursor is not one of ours; leave it out to start at the beginning",
+            faults=[Fault("query.cursor", "not a cursor of this list")],
+        )
+    return name, days

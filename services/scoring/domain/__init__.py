@@ -1,0 +1,1 @@
+"""The rules of scoring, pure: answers and their series, windows, statistics, scores."""

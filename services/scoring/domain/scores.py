@@ -1,0 +1,188 @@
+"""From sums to a score: value, interval, whether it may be reported, and whether it changed for real."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import reduce
+from typing import NamedTuple, cast
+
+from services.scoring.domain import intervals
+from services.scoring.domain.answers import MICRO
+from services.scoring.domain.windows import segments_of
+from shared.contracts.feedback_received import DEFAULT_FORMULAS, Formula, Metric
+from shared.contracts.score_updated import Interval, PreviousWindow
+
+# Changes whenever a formula or a rule here does: scores of two versions are not to be compared.
+RULE_VERSION = "score-1"
+LEVEL = 0.95
+MINIMUM_N = 30
+
+
+class Tally(NamedTuple):
+    """Exact sums over answers of one measure; `total` in millionths, `squares` in millionths of millionths."""
+
+    n: int = 0
+    top: int = 0
+    bottom: int = 0
+    total: int = 0
+    squares: int = 0
+
+    def plus(self, other: "Tally") -> "Tally":
+        """Both together."""
+        return Tally(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+
+    def minus(self, other: "Tally") -> "Tally":
+        """This without the other."""
+        return Tally(*(mine - theirs for mine, theirs in zip(self, other, strict=True)))
+
+    @property
+    def mean(self) -> float:
+        """The mean value; n must not be 0."""
+        return self.total / (self.n * MICRO)
+
+    @property
+    def variance(self) -> float:
+        """The sample variance, from exact integers, so that nothing cancels; n must be at least 2."""
+        return (self.n * self.squares - self.total**2) / (self.n * (self.n - 1) * MICRO**2)
+
+
+NOTHING = Tally()
+Measured = Mapping[str, Tally]
+"""Measure → sums: answers on different scales, or by different formulas, are never added together."""
+Segments = Mapping[int, Measured]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One score. Numbers are rounded to four decimals, p-values to six."""
+
+    formula: Formula
+    value: float | None
+    n: int
+    promoters: int | None
+    passives: int | None
+    detractors: int | None
+    interval: Interval | None
+    minimum_n: int
+    reportable: bool
+    previous: PreviousWindow | None
+
+
+def window_sums(segments: Segments, days: int, *, previous: bool = False) -> dict[str, Tally]:
+    """Sums of a window, or of the one before it, per measure."""
+    return added(segments.get(segment, {}) for segment in segments_of(days, previous=previous))
+
+
+def added(parts: Iterable[Measured]) -> dict[str, Tally]:
+    """Sums of several parts, per measure."""
+
+    def add(total: dict[str, Tally], part: Measured) -> dict[str, Tally]:
+        for measure, tally in part.items():
+            total[measure] = total.get(measure, NOTHING).plus(tally)
+        return total
+
+    return reduce(add, parts, {})
+
+
+def leading_measure(metric: Metric, *candidates: Measured) -> str:
+    """The measure a series shows: the one with most answers, in the first of `candidates` that has any. Equal counts
+    go to the metric's usual formula, then by name, so that everybody picks the same."""
+    usual = DEFAULT_FORMULAS[metric]
+    for measured in candidates:
+        counted = [(-tally.n, formula_of(measure) != usual, measure) for measure, tally in measured.items() if tally.n]
+        if counted:
+            return min(counted)[2]
+    return usual
+
+
+def formula_of(measure: str) -> Formula:
+    """The formula of a measure."""
+    return cast(Formula, measure.partition(":")[0])
+
+
+def score_of(metric: Metric, current: Measured, previous: Measured | None, minimum_n: int = MINIMUM_N) -> Score:
+    """The score of one window; `previous` None leaves the comparison out."""
+    measure = leading_measure(metric, current, previous or {})
+    return score_by(measure, current.get(measure, NOTHING), _previous_tally(previous, measure), minimum_n)
+
+
+def _previous_tally(previous: Measured | None, measure: str) -> Tally | None:
+    return None if previous is None else previous.get(measure, NOTHING)
+
+
+def score_by(measure: str, tally: Tally, before: Tally | None, minimum_n: int) -> Score:
+    """The score of answers that have one measure."""
+    is_nps = measure == "nps"
+    return Score(
+        formula=formula_of(measure),
+        value=_rounded(_value(measure, tally)),
+        n=tally.n,
+        promoters=tally.top if is_nps else None,
+        passives=tally.n - tally.top - tally.bottom if is_nps else None,
+        detractors=tally.bottom if is_nps else None,
+        interval=_interval(measure, tally),
+        minimum_n=minimum_n,
+        reportable=tally.n >= minimum_n,
+        previous=None if before is None else _comparison(measure, tally, before),
+    )
+
+
+def _value(measure: str, tally: Tally) -> float | None:
+    if tally.n == 0:
+        return None
+    if measure == "nps":
+        return 100 * (tally.top - tally.bottom) / tally.n
+    return 100 * tally.top / tally.n if measure == "top_two" else tally.mean
+
+
+def _interval(measure: str, tally: Tally) -> Interval | None:
+    if tally.n == 0:
+        return None
+    if measure == "nps":
+        centre, error = intervals.net_promoter_adjusted(tally.n, tally.top, tally.bottom)
+        return _as_interval(intervals.normal_interval(centre, error, LEVEL, -100, 100))
+    if measure == "top_two":
+        centre, error = intervals.share_adjusted(tally.n, tally.top, LEVEL)
+        return _as_interval(intervals.normal_interval(centre, error, LEVEL, 0, 100))
+    bounds = None if tally.n < 2 else intervals.mean_interval(tally.n, tally.mean, tally.variance, LEVEL)
+    if bounds is None:
+        return None
+    scale_min, scale_max = (float(part) for part in measure.split(":")[1:])
+    low, high = max(scale_min, bounds[0]), min(scale_max, bounds[1])
+    return Interval(low=round(low, 4), high=round(high, 4), level=LEVEL, method="t")
+
+
+def _as_interval(bounds: tuple[float, float]) -> Interval:
+    return Interval(low=round(bounds[0], 4), high=round(bounds[1], 4), level=LEVEL, method="adjusted_wald")
+
+
+def _comparison(measure: str, tally: Tally, before: Tally) -> PreviousWindow:
+    value, earlier = _value(measure, tally), _value(measure, before)
+    if value is None or earlier is None:
+        return PreviousWindow(value=_rounded(earlier), n=before.n)
+    p_value = _p_value(measure, tally, before)
+    return PreviousWindow(
+        value=_rounded(earlier),
+        n=before.n,
+        change=_rounded(value - earlier),
+        p_value=None if p_value is None else min(1.0, round(p_value, 6)),
+    )
+
+
+def _p_value(measure: str, tally: Tally, before: Tally) -> float | None:
+    if measure == "nps":
+        return intervals.z_test(
+            *intervals.net_promoter_adjusted(tally.n, tally.top, tally.bottom),
+            *intervals.net_promoter_adjusted(before.n, before.top, before.bottom),
+        )
+    if measure == "top_two":
+        return intervals.z_test(
+            *intervals.share_adjusted(tally.n, tally.top, LEVEL),
+            *intervals.share_adjusted(before.n, before.top, LEVEL),
+        )
+    if tally.n < 2 or before.n < 2:
+        return None
+    return intervals.welch_test(tally.n, tally.mean, tally.variance, before.n, before.mean, before.variance)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

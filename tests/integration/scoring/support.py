@@ -1,0 +1,199 @@
+"""Scoring on a real database without a bus, and the same scores by brute force."""
+
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+from uuid import UUID
+
+from services.scoring.service import ScoringService
+from shared.bus import codec
+from shared.contracts.envelope import Event
+from shared.contracts.feedback_received import FeedbackReceivedV1, Rating, Survey
+from shared.core.ids import external_event_id, name_id
+from shared.db.database import Database, Reader
+from shared.db.unit_of_work import UnitOfWork
+from shared.runtime.positions import Positions
+
+HOUR = timedelta(hours=1)
+METRICS = {
+    "nps": (0, 10, "nps"),
+    "csat": (1, 5, "top_two"),
+    "ces": (1, 7, "mean"),
+    "rating": (1, 5, "mean"),
+}
+
+
+class ShiftedClock:
+    """The database clock, moved by `by`: the hour turns when a test says so."""
+
+    def __init__(self) -> None:
+        self.by = timedelta()
+
+    async def __call__(self, connection: Reader | UnitOfWork) -> datetime:
+        from services.scoring.repository.common import database_now
+
+        return await database_now(connection) + self.by
+
+
+@asynccontextmanager
+async def scoring(
+    url: str, *, interval_seconds: float = 0, minimum_n: int = 30, clock: ShiftedClock | None = None
+) -> AsyncIterator[tuple[ScoringService, Database]]:
+    """The service on its schema, without consumer, timers or publisher: a test calls them itself."""
+    database = Database(url, "scoring", encode=codec.encode)
+    options: dict[str, Any] = {} if clock is None else {"now": clock}
+    try:
+        yield ScoringService(database, minimum_n=minimum_n, interval_seconds=interval_seconds, **options), database
+    finally:
+        await database.stop()
+
+
+def rating(metric: str, value: float, **fields: Any) -> Rating:
+    low, high, formula = METRICS[metric]
+    return Rating(
+        **{"metric": metric, "value": value, "scale_min": low, "scale_max": high, "formula": formula} | fields
+    )
+
+
+def answered(
+    n: int | str,
+    *ratings: Rating,
+    at: datetime,
+    workspace: str = "acme",
+    revision: int = 0,
+    survey_type: str | None = "transactional",
+    wave: str | None = None,
+    **fields: Any,
+) -> Event[FeedbackReceivedV1]:
+    """A feedback event with exactly these ratings and dimensions; without `survey_type` it is a message."""
+    data = FeedbackReceivedV1(
+        **{
+            "feedback_id": name_id("feedback", workspace, str(n)),
+            "revision": revision,
+            "kind": "message" if survey_type is None else "survey_response",
+            "occurred_at": at,
+            "received_at": max(at, datetime.now(UTC)),
+            "source": "test",
+            "connector": "test",
+            "channel": "email",
+            "survey": None if survey_type is None else Survey(id="s1", type=survey_type, wave=wave),
+            "ratings": ratings,
+            **fields,
+        }
+    )
+    event_id = external_event_id(workspace, "test", str(n), f"{revision}{'-' if data.removed else ''}")
+    return Event(event_id, "closeloop/ingest", data.received_at, workspace, data.feedback_id, None, data)
+
+
+async def deliver(service: ScoringService, database: Database, events: Sequence[Event[Any]]) -> int:
+    """One batch as the consumer loop hands it over: what was processed before is dropped; how many were new."""
+    unique = {event.id: event for event in events}
+    async with database.unit_of_work() as uow:
+        fresh = await Positions(database, "scoring", "test").claim(uow, list(unique))
+        if fresh:
+            await service.count([event for event in unique.values() if event.id in fresh], uow)
+    return len(fresh)
+
+
+async def publish_all(service: ScoringService) -> None:
+    """Publish until nothing is due."""
+    while await service.publish_due():
+        pass
+
+
+async def outbox(database: Database) -> list[Event[Any]]:
+    """The events that were published, in order."""
+    from shared.db.unit_of_work import load_headers
+
+    async with database.reader() as reader:
+        rows = await reader.all("select headers, value from outbox order by id")
+    return [codec.decode_parts(load_headers(row.headers), row.value) for row in rows]
+
+
+async def events_per_second(url: str, events: Sequence[Event[Any]], batch: int = 500) -> float:
+    """Speed of the handler alone: claim, answers, sums, marks, committed batch by batch (no bus, no publisher)."""
+    async with scoring(url, interval_seconds=1) as (service, database):
+        started = time.perf_counter()
+        for first in range(0, len(events), batch):
+            await deliver(service, database, events[first : first + batch])
+        return len(events) / (time.perf_counter() - started)
+
+
+# Brute force: from the log of all events, with nothing of the service's own code.
+
+SeriesName = tuple[str, str, tuple[tuple[str, str], ...]]
+"""metric, survey type, sorted dimensions."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    n: int
+    value: float | None
+    previous_n: int
+    previous_value: float | None
+
+
+def counted(log: Iterable[Event[FeedbackReceivedV1]]) -> list[Event[FeedbackReceivedV1]]:
+    """The version of each feedback that counts: the highest revision, a removal over the revision it names."""
+    best: dict[tuple[str, UUID], Event[FeedbackReceivedV1]] = {}
+    for event in log:
+        key = (event.workspace, event.data.feedback_id)
+        held = best.get(key)
+        if held is None or (held.data.revision, held.data.removed) < (event.data.revision, event.data.removed):
+            best[key] = event
+    return [event for event in best.values() if not event.data.removed]
+
+
+def brute_force(log: Iterable[Event[FeedbackReceivedV1]], now: datetime, days: int) -> Mapping[SeriesName, Expected]:
+    """Every series' value in the window of `days` days and in the one before it, answer by answer."""
+    end = now.replace(minute=0, second=0, microsecond=0) + HOUR
+    start, before = end - timedelta(days=days), end - timedelta(days=2 * days)
+    current: dict[SeriesName, list[Rating]] = defaultdict(list)
+    previous: dict[SeriesName, list[Rating]] = defaultdict(list)
+    for event in counted(log):
+        moment = min(event.data.occurred_at, event.data.received_at)
+        for name, given in _memberships(event.data):
+            current.setdefault(name, [])
+            if start <= moment < end:
+                current[name].append(given)
+            elif before <= moment < start:
+                previous[name].append(given)
+    return {
+        name: Expected(len(values), _value(values), len(previous[name]), _value(previous[name]))
+        for name, values in current.items()
+    }
+
+
+def _memberships(data: FeedbackReceivedV1) -> list[tuple[SeriesName, Rating]]:
+    given = {
+        "touchpoint": data.touchpoint,
+        "department": data.department,
+        "product": data.product,
+        "segment": data.segment,
+        "channel": data.channel,
+        "wave": data.survey.wave if data.survey else None,
+    }
+    kind = data.survey.type if data.survey else "transactional" if data.touchpoint else "relational"
+    sets: list[tuple[tuple[str, str], ...]] = [(), *(((name, value),) for name, value in given.items() if value)]
+    if data.department and data.touchpoint:
+        sets.append((("department", data.department), ("touchpoint", data.touchpoint)))
+    return [((given.metric, kind, names), given) for given in data.ratings for names in sets]
+
+
+def _value(values: list[Rating]) -> float | None:
+    if not values:
+        return None
+    n = len(values)
+    if values[0].formula == "nps":
+        net = sum(1 for v in values if v.value >= 9) - sum(1 for v in values if v.value <= 6)
+        exact = Fraction(100 * net, n)
+    elif values[0].formula == "top_two":
+        exact = Fraction(100 * sum(1 for v in values if v.value >= v.scale_max - 1), n)
+    else:
+        exact = Fraction(sum(round(v.value * 10**6) for v in values), n * 10**6)
+    return round(float(exact), 4)

@@ -14,6 +14,8 @@ from typing import Literal
 
 # More signatures than any vendor sends; a header with thousands must not buy CPU time.
 _MAX_SIGNATURES = 10
+# Unix seconds have ten digits; an integer of thousands cannot even be compared with a float.
+_MAX_STAMP_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,20 @@ class Scheme:
     key_form: Literal["text", "whsec"] = "text"
 
 
+STANDARD_WEBHOOKS = Scheme(
+    header="webhook-signature",
+    encoding="base64",
+    prefix="v1,",
+    signed=("{id}", ".", "{timestamp}", ".", "{body}"),
+    timestamp_header="webhook-timestamp",
+    id_header="webhook-id",
+    separator=" ",
+    tolerance_seconds=300,
+    key_form="whsec",
+)
+"""https://www.standardwebhooks.com, version 1 (symmetric)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Signed:
     """What arrived: raw bytes, and headers with lower-case names."""
@@ -50,7 +66,7 @@ def verify(scheme: Scheme, message: Signed, secrets: Sequence[str], *, now: floa
         return False
     good = False
     for secret in secrets:
-        expected = _digest(scheme, message, secret)
+        expected = _encoded(scheme, _digest(scheme, message, secret))
         for candidate in given:
             good |= expected is not None and hmac.compare_digest(expected, candidate)
     return good
@@ -58,37 +74,40 @@ def verify(scheme: Scheme, message: Signed, secrets: Sequence[str], *, now: floa
 
 def sign(scheme: Scheme, message: Signed, secret: str) -> str:
     """The value of the scheme's header for `message`; for tests, the demo, `sources test` and our own webhooks."""
-    digest = _digest(scheme, message, secret)
-    if digest is None:
+    encoded = _encoded(scheme, _digest(scheme, message, secret))
+    if encoded is None:
         raise ValueError("the secret is not in the form that this scheme needs")
-    text = digest.hex() if scheme.encoding == "hex" else base64.b64encode(digest).decode()
-    return scheme.prefix + text
+    return scheme.prefix + encoded.decode()
 
 
 def _candidates(scheme: Scheme, header: str) -> list[bytes]:
     values = header.split(scheme.separator, _MAX_SIGNATURES)[:_MAX_SIGNATURES] if scheme.separator else [header]
-    decoded = (_decode(scheme, value.strip()) for value in values)
-    return [value for value in decoded if value is not None]
+    texts = (_text(scheme, value.strip()) for value in values)
+    return [text for text in texts if text is not None]
 
 
-def _decode(scheme: Scheme, value: str) -> bytes | None:
-    if not value.startswith(scheme.prefix):
+def _text(scheme: Scheme, value: str) -> bytes | None:
+    """The signature as it was written. It is compared as text, because base64 has several spellings of the same bytes
+    and only one of them was sent by the vendor; hex counts in upper case too, as some senders write it."""
+    if not value.startswith(scheme.prefix) or not value.isascii():
         return None
-    try:
-        text = value[len(scheme.prefix) :].encode("ascii")
-        return binascii.unhexlify(text) if scheme.encoding == "hex" else base64.b64decode(text, validate=True)
-    except (ValueError, binascii.Error):
+    text = value[len(scheme.prefix) :]
+    return (text.lower() if scheme.encoding == "hex" else text).encode() or None
+
+
+def _encoded(scheme: Scheme, digest: bytes | None) -> bytes | None:
+    if digest is None:
         return None
+    return digest.hex().encode() if scheme.encoding == "hex" else base64.b64encode(digest)
 
 
 def _fresh(scheme: Scheme, message: Signed, now: float) -> bool:
     if scheme.tolerance_seconds is None:
         return True
-    try:
-        stamp = int(message.headers.get((scheme.timestamp_header or "").lower(), ""))
-    except ValueError:
+    stamp = message.headers.get((scheme.timestamp_header or "").lower(), "")
+    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= _MAX_STAMP_DIGITS):
         return False
-    return abs(now - stamp) <= scheme.tolerance_seconds
+    return abs(now - int(stamp)) <= scheme.tolerance_seconds
 
 
 def _digest(scheme: Scheme, message: Signed, secret: str) -> bytes | None:
@@ -101,16 +120,25 @@ def _digest(scheme: Scheme, message: Signed, secret: str) -> bytes | None:
         if part == "{body}":
             mac.update(message.body)
         elif part == "{timestamp}":
-            mac.update(message.headers.get((scheme.timestamp_header or "").lower(), "").encode())
+            mac.update(_header(message, scheme.timestamp_header))
         elif part == "{id}":
-            mac.update(message.headers.get((scheme.id_header or "").lower(), "").encode())
+            mac.update(_header(message, scheme.id_header))
         else:
             mac.update(part.encode())
     return mac.digest()
 
 
+def _header(message: Signed, name: str | None) -> bytes:
+    return message.headers.get((name or "").lower(), "").encode("utf-8", "surrogatepass")
+
+
 def _key(scheme: Scheme, secret: str) -> bytes:
-    if scheme.key_form == "text":
-        return secret.encode()
+    key = secret.encode() if scheme.key_form == "text" else _decoded_key(secret)
+    if not key:
+        raise ValueError("an empty key would let anybody sign")
+    return key
+
+
+def _decoded_key(secret: str) -> bytes:
     encoded = secret.removeprefix("whsec_")
     return base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)

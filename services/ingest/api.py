@@ -1,0 +1,246 @@
+"""Routes of ingest. The two hot ones are answered by endpoints.py; here they are described for OpenAPI."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
+from pydantic import BaseModel, Field
+from starlette.requests import ClientDisconnect
+from starlette.routing import Route
+
+from services.ingest import examples
+from services.ingest.admin import SourceAdmin
+from services.ingest.canonical import Origin
+from services.ingest.endpoints import FeedbackEndpoint, SourceEndpoint, counted, refuse_encoded
+from services.ingest.errors import UnsupportedMediaType
+from services.ingest.importing import Csv, Format, Ndjson, run_import
+from services.ingest.inputs import FeedbackIn
+from services.ingest.service import MAX_ITEMS, IngestService
+from shared.auth.keys import Principal, Role
+from shared.http.authentication import Authenticator
+from shared.http.problems import MEDIA_TYPE, FaultModel
+from shared.telemetry.tracing import current_traceparent, span
+
+_MAX_PAGE = 200
+
+
+def _problems(**reasons: str) -> dict[int | str, dict[str, Any]]:
+    """Answers of a route that are problems, by `status_<number>`."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        int(name.removeprefix("status_")): {"description": reason, "content": content}
+        for name, reason in reasons.items()
+    }
+
+
+_UNAVAILABLE = "The bus is out of reach: nothing is promised; send it again after Retry-After, a repeat is dropped."
+_NO_KEY = "No valid API key."
+_NO_ROLE = "The key lacks the role."
+_TOO_LARGE = "The body is over 256 KiB."
+
+
+class AcceptedItem(BaseModel):
+    """One accepted item: the id of its event, and of the feedback that the event is about."""
+
+    id: str
+    feedback_id: str
+
+
+class Accepted(BaseModel):
+    """Accepted and durable, in the order in which it was sent."""
+
+    items: list[AcceptedItem]
+
+
+class Delivery(BaseModel):
+    """What became of a vendor's delivery: events, dead letters, and what was left out by reason."""
+
+    accepted: int
+    parked: int
+    skipped: dict[str, int]
+
+
+class Refusal(BaseModel):
+    """A line that was not accepted."""
+
+    line: int
+    faults: list[FaultModel]
+
+
+class ImportReport(BaseModel):
+    """What became of the lines. `refusals` holds the first hundred; `refusals_cut` says that there are more."""
+
+    accepted: int
+    refused: int
+    refusals: list[Refusal]
+    refusals_cut: bool
+
+
+class SourceOut(BaseModel):
+    """A source. The vendor posts to `path`."""
+
+    name: str
+    connector: str
+    path: str
+    settings: dict[str, Any]
+    enabled: bool
+    active_secrets: int
+    created_at: datetime
+
+
+class SourcePage(BaseModel):
+    """A page of sources; `next` is the cursor of the next one."""
+
+    sources: list[SourceOut]
+    next: str | None = None
+
+
+def routes(service: IngestService, admin: SourceAdmin, authenticator: Authenticator) -> APIRouter:
+    """The router of ingest."""
+    router = APIRouter(tags=["ingest"])
+    hot: dict[str, Callable[..., Any]] = {
+        "/v1/feedback": FeedbackEndpoint(service, authenticator),
+        "/v1/sources/{key}": SourceEndpoint(service),
+    }
+    for path, endpoint in hot.items():
+        router.routes.append(Route(path, endpoint, methods=["POST"], include_in_schema=False))
+    _describe_hot_routes(router)
+    _add_import(router, service, authenticator)
+    _add_sources(router, admin, authenticator)
+    return router
+
+
+def _describe_hot_routes(router: APIRouter) -> None:
+    """The routes above stand first and answer; these give OpenAPI its text (a test holds both together)."""
+
+    @router.post(
+        "/v1/feedback",
+        status_code=202,
+        summary="Send feedback",
+        description=f"One object, or an array of up to {MAX_ITEMS}, all or nothing. 202 means durable. The same id and "
+        "revision sent again is the same event. Needs the role channel or operator.",
+        responses=_problems(
+            status_401=_NO_KEY,
+            status_403=_NO_ROLE,
+            status_413=_TOO_LARGE,
+            status_415="The body is compressed.",
+            status_422="Not accepted, nothing stored; `faults` has the path of each fault: `[3].ratings[0].value`.",
+            status_503=_UNAVAILABLE,
+        ),
+    )
+    async def send_feedback(
+        feedback: Annotated[
+            FeedbackIn | Annotated[list[FeedbackIn], Field(min_length=1, max_length=MAX_ITEMS)],
+            Body(openapi_examples=examples.BODIES),
+        ],
+        idempotency_key: Annotated[
+            str | None, Header(max_length=150, description="Names an object that has no id of its own.")
+        ] = None,
+    ) -> Accepted:
+        raise NotImplementedError("answered by FeedbackEndpoint, which is routed first")
+
+    @router.post(
+        "/v1/sources/{key}",
+        status_code=202,
+        summary="Take a vendor's webhook",
+        description="The address that `closeloop sources add` gave. The raw body is verified with the source's secrets "
+        "before anything reads it. What is verified and cannot be understood is kept as a dead letter, answered 202.",
+        response_model=Delivery,
+        responses={
+            200: {
+                "description": "A handshake of the vendor.",
+                "content": {"application/json": {"example": {"ok": True}}},
+            },
+            **_problems(
+                status_401="No such source, or a wrong signature: both are answered alike.",
+                status_413=_TOO_LARGE,
+                status_503=_UNAVAILABLE,
+            ),
+        },
+        openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {}}}}},
+    )
+    async def take_delivery(key: Annotated[str, Path(description="The unguessable last part.")]) -> Delivery:
+        raise NotImplementedError("answered by SourceEndpoint, which is routed first")
+
+
+def _add_import(router: APIRouter, service: IngestService, authenticator: Authenticator) -> None:
+    text_body = {"schema": {"type": "string"}}
+
+    @router.post(
+        "/v1/feedback/import",
+        status_code=202,
+        summary="Import many lines",
+        description="NDJSON or CSV of any length, read as a stream. Good lines are accepted although others are "
+        "refused. Lines are published while they are read: if you leave half-way, what was read stays. Sending the "
+        "file again is safe. CSV has a header of field names: `customer.email`, `ratings.0.value`. Needs the role "
+        "operator.",
+        response_model=ImportReport,
+        responses=_problems(
+            status_401=_NO_KEY,
+            status_403=_NO_ROLE,
+            status_415="Neither NDJSON nor CSV, or compressed.",
+            status_422="The header of the CSV cannot be read.",
+            status_503=_UNAVAILABLE,
+        ),
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/x-ndjson": {**text_body, "example": examples.NDJSON_EXAMPLE},
+                    "text/csv": {**text_body, "example": examples.CSV_EXAMPLE},
+                },
+            }
+        },
+    )
+    async def import_feedback(
+        request: Request,
+        principal: Annotated[Principal, Depends(authenticator.require(Role.OPERATOR))],
+        format: Annotated[
+            Literal["ndjson", "csv"] | None, Query(description="Where the Content-Type does not say it.")
+        ] = None,
+    ) -> Response:
+        with counted("import"), span("POST /v1/feedback/import", request.headers.get("traceparent")):
+            refuse_encoded(request.headers)
+            form, name = _format(format, request.headers.get("content-type", ""))
+            origin = Origin(principal.workspace, "import", name)
+            try:
+                traceparent = current_traceparent() or request.headers.get("traceparent")
+                report = await run_import(service, request.stream(), form, origin, traceparent=traceparent)
+            except ClientDisconnect:
+                return Response(status_code=499)
+        refusals = [
+            Refusal(line=line, faults=[FaultModel(path=fault.path, reason=fault.reason) for fault in faults])
+            for line, faults in report.refusals
+        ]
+        done = ImportReport(
+            accepted=report.accepted, refused=report.refused, refusals=refusals, refusals_cut=report.refusals_cut
+        )
+        return Response(done.model_dump_json(), status_code=202, media_type="application/json")
+
+
+def _format(asked: str | None, content_type: str) -> tuple[Format, str]:
+    kind = content_type.split(";", maxsplit=1)[0].strip().lower()
+    if asked == "csv" or (asked is None and kind in ("text/csv", "application/csv")):
+        return Csv(), "csv"
+    if asked == "ndjson" or kind in ("application/x-ndjson", "application/ndjson", "application/jsonl"):
+        return Ndjson(), "ndjson"
+    raise UnsupportedMediaType("send NDJSON as application/x-ndjson or CSV as text/csv, or say ?format=ndjson or csv")
+
+
+def _add_sources(router: APIRouter, admin: SourceAdmin, authenticator: Authenticator) -> None:
+    @router.get(
+        "/v1/sources",
+        summary="List sources",
+        description="The vendors that may post here, without their secrets. Needs the role operator.",
+        responses=_problems(status_401=_NO_KEY, status_403=_NO_ROLE, status_503="The database is out of reach."),
+    )
+    async def list_sources(
+        principal: Annotated[Principal, Depends(authenticator.require(Role.OPERATOR))],
+        after: Annotated[str, Query(max_length=80, description="`next` of the page before.")] = "",
+        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 50,
+    ) -> SourcePage:
+        found = await admin.list(principal.workspace, after=after, limit=limit + 1)
+        page = [SourceOut(**{k: v for k, v in asdict(view).items() if k != "workspace"}) for view in found[:limit]]
+        return SourcePage(sources=page, next=page[-1].name if len(found) > limit else None)

@@ -1,0 +1,15 @@
+"""Settings of ingest."""
+
+from pydantic import Field, SecretStr
+
+from shared.runtime.process import ProcessSettings
+
+
+class IngestSettings(ProcessSettings):
+    """Settings of the ingest process."""
+
+    secrets_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Encrypts the secrets of sources at rest: 32 bytes in base64 (`openssl rand -base64 32`). "
+        "Empty: a key file in DATA_DIR, made at the first start; every process that reads sources needs the same key.",
+    )

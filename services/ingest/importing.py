@@ -1,0 +1,253 @@
+"""Bulk import: NDJSON or CSV line by line, in bounded memory, published in batches while it is read."""
+
+import csv
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from starlette.requests import ClientDisconnect
+
+from services.ingest.canonical import Origin, Refused, event_of
+from services.ingest.decoding import clean_text, decode_json, invalid, text_of
+from services.ingest.service import IngestService, Received
+from services.ingest.sources.base import place
+from services.ingest.sources.targets import Steps, target
+from shared.core.clock import utc_now
+from shared.core.errors import Fault, InvalidInput, Unavailable
+
+LINE_LIMIT_BYTES = 64 * 1024
+# Large enough to share a commit, small enough that other requests hardly wait for its validation.
+_BATCH = 250
+_MAX_REFUSALS = 100
+_MAX_FAULTS_PER_LINE = 10
+_DELIMITERS = (",", ";", "\t")
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the lines. `refusals` holds the first hundred; `refusals_cut` says that there are more."""
+
+    accepted: int = 0
+    refused: int = 0
+    refusals: list[tuple[int, list[Fault]]] = field(default_factory=list)
+    refusals_cut: bool = False
+
+    def refuse(self, line: int, faults: list[Fault]) -> None:
+        """Count a line that was not accepted."""
+        self.refused += 1
+        if len(self.refusals) < _MAX_REFUSALS:
+            self.refusals.append((line, faults[:_MAX_FAULTS_PER_LINE]))
+        else:
+            self.refusals_cut = True
+
+
+class Format(Protocol):
+    """Turns one logical line into an item."""
+
+    multiline: bool
+
+    def item(self, line: bytes) -> Any:
+        """The item, or None for a line that holds none. Raises InvalidInput."""
+        ...
+
+
+class Ndjson:
+    """A JSON object a line."""
+
+    multiline = False
+
+    def item(self, line: bytes) -> Any:
+        """See Format."""
+        value = decode_json(line)
+        if not isinstance(value, dict):
+            raise invalid([Fault("$", "must be an object")])
+        return value
+
+
+class Csv:
+    """A header of field names (`customer.email`, `ratings.0.value`), then a row a record; an empty cell is absent.
+
+    Comma, semicolon and tab are told apart by the header; the byte-order mark that spreadsheets write is taken off.
+    """
+
+    multiline = True
+
+    def __init__(self) -> None:
+        self._columns: list[Steps] | None = None
+        self._delimiter = ","
+
+    def item(self, line: bytes) -> Any:
+        """See Format. Raises BadHeader for a header that names what is no field."""
+        if self._columns is None:
+            self._columns = self._header(line.removeprefix(b"\xef\xbb\xbf"))
+            return None
+        cells = self._cells(text_of(line))
+        if len(cells) != len(self._columns):
+            raise invalid([Fault("$", f"has {len(cells)} cells; the header has {len(self._columns)}")])
+        item: dict[str, Any] = {}
+        for steps, cell in zip(self._columns, cells, strict=True):
+            if text := cell.strip():
+                try:
+                    place(item, steps, clean_text(text))
+                except ValueError as error:
+                    raise invalid([Fault(".".join(map(str, steps)), str(error))]) from None
+        return item
+
+    def _header(self, line: bytes) -> list[Steps]:
+        text = text_of(line)
+        self._delimiter = max(_DELIMITERS, key=text.count)
+        columns: list[Steps] = []
+        faults: list[Fault] = []
+        for number, name in enumerate(self._cells(text), start=1):
+            try:
+                columns.append(target(name.strip()))
+            except ValueError as error:
+                faults.append(Fault(f"line 1, column {number}", str(error)))
+        if len(set(columns)) != len(columns):
+            faults.append(Fault("line 1", "names a column twice"))
+        if faults:
+            raise BadHeader("The header of the CSV cannot be read; nothing was stored.", faults=faults[:20])
+        return columns
+
+    def _cells(self, text: str) -> list[str]:
+        try:
+            rows = list(csv.reader([text], delimiter=self._delimiter, strict=True))
+        except csv.Error as error:
+            raise invalid([Fault("$", f"is not CSV: {error}")]) from None
+        return rows[0] if rows else []
+
+
+class BadHeader(InvalidInput):
+    """The CSV's first line: without it no row means anything."""
+
+
+class Lines:
+    """Cuts chunks into logical lines, numbered by their first physical line, in bounded memory.
+
+    With `multiline` a line goes on where a quote is open. A quote that nothing closes within the limit costs its own
+    line only: those after it are read again as lines of their own.
+    """
+
+    def __init__(self, *, multiline: bool) -> None:
+        self._multiline = multiline
+        self._rest = b""
+        self._dropping = False
+        self._number = 0
+        self._held: list[tuple[int, bytes]] = []
+        self._held_bytes = 0
+        self._open = False
+
+    def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes | None]]:
+        """Lines that are complete now; None for one over the limit, whose bytes were dropped as they came."""
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        for part in whole:
+            yield from self._end_of_line(part)
+        if len(self._rest) > LINE_LIMIT_BYTES:
+            self._rest, self._dropping = b"", True
+
+    def close(self) -> Iterator[tuple[int, bytes | None]]:
+        """What is left where no newline ended it."""
+        if self._rest or self._dropping:
+            yield from self._end_of_line(self._rest)
+        self._rest = b""
+        while self._held:
+            yield from self._give_up()
+
+    def _end_of_line(self, part: bytes) -> Iterator[tuple[int, bytes | None]]:
+        self._number += 1
+        if self._dropping or len(part) > LINE_LIMIT_BYTES:
+            self._dropping = False
+            while self._held:
+                yield from self._give_up()
+            yield self._number, None
+        elif not self._multiline:
+            yield self._number, part
+        else:
+            yield from self._hold(self._number, part)
+
+    def _hold(self, number: int, part: bytes) -> Iterator[tuple[int, bytes | None]]:
+        self._held.append((number, part))
+        self._held_bytes += len(part) + 1
+        self._open ^= bool(part.count(b'"') % 2)
+        if not self._open:
+            first, line = self._held[0][0], b"\n".join(held for _, held in self._held)
+            self._forget()
+            yield first, line
+        elif self._held_bytes > LINE_LIMIT_BYTES:
+            yield from self._give_up()
+
+    def _give_up(self) -> Iterator[tuple[int, bytes | None]]:
+        (number, part), *others = self._held
+        self._forget()
+        yield number, part
+        for later, other in others:
+            yield from self._hold(later, other)
+
+    def _forget(self) -> None:
+        self._held, self._held_bytes, self._open = [], 0, False
+
+
+async def run_import(
+    service: IngestService,
+    chunks: AsyncIterator[bytes],
+    form: Format,
+    origin: Origin,
+    *,
+    traceparent: str | None = None,
+) -> Report:
+    """Publish what is good, count what is not. Every line counted as accepted is durable when this returns.
+
+    Raises Unavailable with the counts so far; sending the file again is safe, because ids repeat.
+    """
+    report = Report()
+    lines = Lines(multiline=form.multiline)
+    batch: list[Received] = []
+
+    async def flush() -> None:
+        try:
+            await service.publish(batch)
+        except Unavailable as error:
+            raise Unavailable(
+                f"{error.detail}; {report.accepted} lines are accepted; send the file again, what is in is not doubled",
+                retry_after_seconds=error.retry_after_seconds,
+            ) from error
+        report.accepted += len(batch)
+        batch.clear()
+
+    async def take(found: Iterator[tuple[int, bytes | None]]) -> None:
+        for number, line in found:
+            event = _event(form, number, line, origin, report, traceparent)
+            if event is not None:
+                batch.append(event)
+            if len(batch) >= _BATCH:
+                await flush()
+
+    try:
+        async for chunk in chunks:
+            await take(lines.feed(chunk))
+    except ClientDisconnect:
+        await flush()  # what was read whole is kept; it is the same when it comes again
+        raise
+    await take(lines.close())
+    await flush()
+    return report
+
+
+def _event(
+    form: Format, number: int, line: bytes | None, origin: Origin, report: Report, traceparent: str | None
+) -> Received | None:
+    if line is None:
+        report.refuse(number, [Fault("$", f"is longer than {LINE_LIMIT_BYTES // 1024} KiB")])
+        return None
+    if not line.strip():
+        return None
+    try:
+        item = form.item(line)
+        return None if item is None else event_of(item, origin, utc_now(), traceparent=traceparent)
+    except BadHeader:
+        raise
+    except InvalidInput as error:
+        report.refuse(number, list(error.faults))
+    except Refused as refused:
+        report.refuse(number, refused.faults)
+    return None

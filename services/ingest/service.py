@@ -1,0 +1,169 @@
+"""Use cases of ingest: accept feedback, accept a vendor's delivery, keep what cannot be understood."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.ingest import repository
+from services.ingest.canonical import Origin, Refused, event_of
+from services.ingest.cipher import Cipher
+from services.ingest.decoding import decode_json, invalid
+from services.ingest.directory import Directory, Source, source_of
+from services.ingest.sources.base import Parsed, proven
+from shared.auth.signatures import Scheme, Signed
+from shared.bus import codec
+from shared.bus.port import Producer
+from shared.contracts.envelope import Event
+from shared.contracts.feedback_received import FeedbackReceivedV1
+from shared.contracts.topics import FEEDBACK_RECEIVED
+from shared.core.clock import utc_now
+from shared.core.errors import BadRecord, Fault, InvalidInput, Unauthenticated
+from shared.db.database import Database
+from shared.db.unit_of_work import UnitOfWork, load_headers
+from shared.runtime import dead_letters
+from shared.runtime.replays import Mend
+from shared.telemetry.logging import get_logger
+from shared.telemetry.metrics import ACCEPTED, PUBLISHED
+
+log = get_logger(__name__)
+MAX_ITEMS = 500
+_MAX_FAULTS = 100
+# Verified against for a key that nobody knows, so that both refusals take the same time.
+_NOBODY = Scheme(header="x-signature")
+_UNPROVEN = "no such source, or a wrong signature; check the address and the secret that `closeloop sources` gave"
+# Headers that a replay needs. Neither signatures nor tokens are kept.
+_KEPT_HEADERS = ("content-type", "webhook-id", "x-discourse-event", "x-discourse-event-type", "x-discourse-event-id")
+_SOURCE_HEADER = "closeloop-source"
+
+Received = Event[FeedbackReceivedV1]
+
+
+@dataclass(slots=True)
+class Delivered:
+    """How a vendor's delivery ended."""
+
+    accepted: int = 0
+    parked: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+    handshake: bool = False
+
+
+class IngestService:
+    """What the endpoints call. Every method returns only when its effects are durable."""
+
+    def __init__(self, producer: Producer, database: Database, directory: Directory) -> None:
+        self._producer = producer
+        self._database = database
+        self._directory = directory
+
+    async def accept(
+        self, body: bytes, origin: Origin, *, idempotency_key: str | None = None, traceparent: str | None = None
+    ) -> list[Received]:
+        """Accept one object or an array, whole or not at all. Raises InvalidInput with the path of each fault."""
+        value = decode_json(body)
+        several = isinstance(value, list)
+        items = value if several else [value]
+        if not 1 <= len(items) <= MAX_ITEMS:
+            raise invalid([Fault("$", f"holds {len(items)} items; send 1 to {MAX_ITEMS} at once, or use the import")])
+        now = utc_now()
+        events: list[Received] = []
+        faults: list[Fault] = []
+        for index, item in enumerate(items):
+            key = None if not idempotency_key else f"key:{idempotency_key}" + (f"#{index}" if several else "")
+            try:
+                at = (index,) if several else ()
+                events.append(event_of(item, origin, now, fallback_id=key, at=at, traceparent=traceparent))
+            except Refused as refused:
+                faults += refused.faults[: _MAX_FAULTS - len(faults)]
+        if faults:
+            raise invalid(faults)
+        await self.publish(events)
+        return events
+
+    async def publish(self, events: Sequence[Received]) -> None:
+        """Make events durable. Raises BusUnavailable; sending the same again is safe."""
+        if not events:
+            return
+        await self._producer.send([codec.encode(event) for event in events])
+        ACCEPTED.labels(events[0].data.connector).inc(len(events))
+        PUBLISHED.labels(FEEDBACK_RECEIVED.name).inc(len(events))
+
+    async def prove(self, key: str, message: Signed) -> Source:
+        """The source that sent this. Raises Unauthenticated, the same for a wrong signature and an unknown source."""
+        source = await self._directory.find(key)
+        now = time.time()
+        if source is None:
+            proven(_NOBODY, Signed(message.body, {"x-signature": "00"}), ("nobody",), now=now)
+            raise Unauthenticated(_UNPROVEN)
+        if not proven(source.credential, message, source.secrets, now=now):
+            raise Unauthenticated(_UNPROVEN)
+        return source
+
+    async def deliver(self, source: Source, message: Signed, *, traceparent: str | None = None) -> Delivered:
+        """Take a proven delivery. What cannot be understood is kept as a dead letter, raw."""
+        try:
+            parsed, events, error = _understood(source, message, traceparent)
+        except InvalidInput as unreadable:
+            parsed, events, error = Parsed(), [], BadRecord(unreadable.detail, faults=unreadable.faults)
+        await self.publish(events)
+        if error is not None:
+            await self._park(source, message, error)
+        return Delivered(len(events), int(error is not None), dict(parsed.skipped), parsed.handshake)
+
+    async def _park(self, source: Source, message: Signed, error: BadRecord) -> None:
+        kept = ((name, message.headers[name]) for name in _KEPT_HEADERS if name in message.headers)
+        headers = [(_SOURCE_HEADER, source.origin.source.encode())]
+        headers += [(name, value.encode("utf-8", "replace")) for name, value in kept]
+        async with self._database.unit_of_work() as uow:
+            await dead_letters.park(
+                uow,
+                origin=dead_letter_origin(source.origin.connector),
+                workspace=source.origin.workspace,
+                value=message.body,
+                headers=tuple(headers),
+                error=error,
+            )
+        log.warning("delivery_parked", workspace=source.origin.workspace, source=source.origin.source)
+
+
+def dead_letter_origin(connector: str) -> str:
+    """Where a vendor's body that we could not understand is filed; which source it was stands in its headers."""
+    return f"sources/{connector}"
+
+
+def mender(cipher: Cipher) -> Mend:
+    """Replays a kept delivery through its source, as the source is set up now."""
+
+    async def mend(letter: Any, uow: UnitOfWork) -> None:
+        headers = {name: value.decode("utf-8", "replace") for name, value in load_headers(letter.headers)}
+        name = headers.pop(_SOURCE_HEADER, "")
+        row = await repository.one(uow, letter.workspace, name)
+        if row is None:
+            raise BadRecord(f"there is no source {name!r} any more")
+        source = source_of(row, cipher)
+        _, events, error = _understood(source, Signed(bytes(letter.value), headers), None)
+        if error is not None:
+            raise error
+        for event in events:
+            uow.publish(event)
+        ACCEPTED.labels(source.origin.connector).inc(len(events))
+
+    return mend
+
+
+def _understood(
+    source: Source, message: Signed, traceparent: str | None
+) -> tuple[Parsed, list[Received], BadRecord | None]:
+    """What was parsed, the events of its good items, and the error of the others. Raises InvalidInput."""
+    now = utc_now()
+    parsed = source.connector.parse(source.settings, message)
+    events: list[Received] = []
+    faults: list[Fault] = []
+    for index, item in enumerate(parsed.items):
+        try:
+            events.append(event_of(item, source.origin, now, at=(index,), traceparent=traceparent))
+        except Refused as refused:
+            faults += refused.faults[: _MAX_FAULTS - len(faults)]
+    error = BadRecord("the delivery does not give feedback that fits", faults=faults) if faults else None
+    return parsed, events, error

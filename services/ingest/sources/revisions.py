@@ -1,0 +1,41 @@
+"""Revisions of sources that count versions, or that only say when something changed."""
+
+from datetime import datetime
+from typing import Any
+
+from shared.core.clock import utc_now
+
+_SECONDS = 2**32
+
+
+def later(version: int, *moved: Any) -> int:
+    """A revision that grows with the version and, within one version, with the time of a removal or a return.
+
+    Pass a second argument for those: the RFC 3339 time that the body gives, or None for now.
+    """
+    if not moved:
+        return version * _SECONDS
+    moment = moment_of(moved[0]) or utc_now()
+    return version * _SECONDS + int(moment.timestamp()) % _SECONDS
+
+
+def moment_of(value: Any) -> datetime | None:
+    """A time from RFC 3339 text with a zone, else None."""
+    if not isinstance(value, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
+
+
+def revision_of(value: Any) -> Any:
+    """A revision out of a body: a whole number as it is, a time as milliseconds, anything else for validation."""
+    if isinstance(value, str):
+        moment = moment_of(value)
+        if moment is not None:
+            return int(moment.timestamp() * 1000)
+    if isinstance(value, float) and value > 0:
+        return int(value * 1000)
+    return value

@@ -3,12 +3,13 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from services.ingest.app import build as build_ingest
 from services.ingest.config import IngestSettings
 from services.node.config import NodeSettings
+from services.node.demo.show import Demo
 from services.node.first_key import ensure_first_key
 from services.node.page import page_routes
 from services.notifier.app import build as build_notifier
@@ -39,32 +40,19 @@ class PortTaken(Unavailable):
     """No port of the range is free."""
 
 
-@dataclass
-class Started:
-    """What is known once the node accepts requests."""
-
-    address: str
-    first_key: str | None
-    database_url: str
-
-
-OnReady = Callable[[Started], Sequence[Service]]
-
-
-def build_services(settings: NodeSettings, url: str) -> list[Service]:
-    """Every service on one database. What feeds others starts first and so stops last."""
+def build_services(settings: NodeSettings, url: str, notifier: Mapping[str, Any]) -> list[Service]:
+    """Every service on one database. What reads from others starts before them and stops after them."""
     common = {"database_url": url, "bus_url": settings.bus_url, "data_dir": settings.data_dir}
     return [
-        build_notifier(load(NotifierSettings, **common)),
+        build_notifier(load(NotifierSettings, **common, **notifier)),
         build_scoring(load(ScoringSettings, **common)),
         build_routing(load(RoutingSettings, **common)),
         build_ingest(load(IngestSettings, **common)),
     ]
 
 
-async def run_node(settings: NodeSettings, say: Say, extras: OnReady) -> int:
-    """Run until a signal; the exit code. `extras` gets the address before the services start and may add services
-    (the demo). Raises CloseloopError with one line for what the operator must mend."""
+async def run_node(settings: NodeSettings, say: Say, demo: Demo | None) -> int:
+    """Run until a signal; the exit code. Raises CloseloopError with one line for what the operator must mend."""
     server: EmbeddedPostgres | None = None
     listener, port = _free_port(settings.http_host, settings.http_port, say)
     try:
@@ -76,7 +64,7 @@ async def run_node(settings: NodeSettings, say: Say, extras: OnReady) -> int:
             url = await asyncio.to_thread(server.url)
         say("bringing the database up to date …")
         await asyncio.to_thread(upgrade, url)
-        return await _run(settings, url, listener, f"http://{settings.http_host}:{port}", say, extras)
+        return await _run(settings, url, listener, f"http://{settings.http_host}:{port}", say, demo)
     finally:
         listener.close()
         if server is not None:
@@ -85,23 +73,31 @@ async def run_node(settings: NodeSettings, say: Say, extras: OnReady) -> int:
 
 
 async def _run(
-    settings: NodeSettings, url: str, listener: socket.socket, address: str, say: Say, extras: OnReady
+    settings: NodeSettings, url: str, listener: socket.socket, address: str, say: Say, demo: Demo | None
 ) -> int:
     platform = Database(url, "platform", encode=codec.encode, pool_size=2)
     keys = ApiKeys(platform)
+    authenticator = Authenticator(keys)
     first_key = await ensure_first_key(keys, settings.workspace)
-    say("starting ingest, scoring, routing and notifier …")
-    services = build_services(settings, url)
-    services += extras(Started(address, first_key, url))
+    services = build_services(settings, url, demo.notifier_settings(address) if demo else {})
+    if demo:
+        services.append(demo.service(address, url, authenticator, say))
     readiness = Readiness({name: check for service in services for name, check in service.checks.items()})
     routers = [router for service in services for router in service.routers]
-    app = create_app("closeloop", VERSION, [*routers, page_routes(Authenticator(keys))], readiness)
+    app = create_app("closeloop", VERSION, [*routers, page_routes(authenticator)], readiness)
+    _greet(say, address, first_key)
     try:
         supervisor = Supervisor(services, HttpServer(app, listener), readiness)
         # One process, no load balancer in front: nobody needs time to see that we are going.
         return await supervisor.run(unready_seconds=0)
     finally:
         await platform.stop()
+
+
+def _greet(say: Say, address: str, first_key: str | None) -> None:
+    say(f"closeloop is running at {address}; Ctrl-C stops it, the data stays")
+    if first_key is not None:
+        say(f"key   {first_key}   (an admin's; shown once, `closeloop keys create` makes more)")
 
 
 def _free_port(host: str, wanted: int, say: Say) -> tuple[socket.socket, int]:

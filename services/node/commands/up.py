@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from services.node.app import Demo, run_node
+from services.node.app import run_node
 from services.node.commands.running import fail
 from services.node.config import NodeSettings
-from services.node.demo.brand import WORKSPACE as DEMO_WORKSPACE
+from services.node.demo.show import Demo
 from shared.core.errors import CloseloopError
 from shared.core.settings import load
 from shared.telemetry.logging import configure_logging
@@ -17,7 +17,9 @@ from shared.telemetry.tracing import configure_tracing
 
 
 def up(
-    demo: Annotated[bool, typer.Option("--demo", help="Add a demo brand: history, live traffic, mails to nowhere.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Add a demo brand: history, live traffic, mails to nowhere.")
+    ] = False,
     port: Annotated[int | None, typer.Option(help="Port to listen on (HTTP_PORT); 0 takes any free one.")] = None,
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the database (DATA_DIR).")] = None,
 ) -> None:
@@ -28,7 +30,7 @@ def up(
     if data_dir is not None:
         given["data_dir"] = data_dir
     if demo:
-        given["workspace"] = DEMO_WORKSPACE
+        given["workspace"] = Demo.workspace
     try:
         settings = load(NodeSettings, **given)
         configure_logging(settings.log_level, settings.log_format)

@@ -54,7 +54,9 @@ class Customer:
 
 def sentences() -> list[Sentence]:
     """Every sentence of the three languages."""
-    documents: list[dict[str, Any]] = [yaml.safe_load(path.read_text("utf-8")) for path in sorted(_TEXTS.glob("*.yaml"))]
+    documents: list[dict[str, Any]] = [
+        yaml.safe_load(path.read_text("utf-8")) for path in sorted(_TEXTS.glob("*.yaml"))
+    ]
     return [_sentence(document["language"], entry) for document in documents for entry in document["sentences"]]
 
 

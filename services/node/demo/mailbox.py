@@ -5,7 +5,7 @@ import email
 import email.policy
 import socket
 from collections import deque
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ _KEPT = 200
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """What arrived."""
+    """What arrived: a mail, or a chat message (recipient `slack`)."""
 
     at: datetime
     recipient: str
@@ -57,12 +57,10 @@ class Mailbox:
         """Keep the mail."""
         message: Any = email.message_from_bytes(bytes(envelope.content or b""), policy=email.policy.default)
         body = message.get_body(("plain", "html"))
-        self.received += 1
-        self.latest.appendleft(
-            Mail(utc_now(), ", ".join(envelope.rcpt_tos), str(message["subject"]), body.get_content() if body else "")
-        )
+        self.keep(", ".join(envelope.rcpt_tos), str(message["subject"]), body.get_content() if body else "")
         return "250 kept"
 
-    def listing(self, count: int = 20) -> list[dict[str, Any]]:
-        """The latest mails, newest first, as JSON."""
-        return [asdict(mail) | {"at": mail.at.isoformat()} for mail in list(self.latest)[:count]]
+    def keep(self, recipient: str, subject: str, text: str) -> None:
+        """Note a message."""
+        self.received += 1
+        self.latest.appendleft(Mail(utc_now(), recipient, subject, text))

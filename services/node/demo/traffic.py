@@ -79,7 +79,7 @@ class Traffic:
         self.refused = 0
 
     async def run(self) -> None:
-        """Send until `stop`; what the node refuses or misses is counted, not repeated, as with a vendor without retries."""
+        """Send until `stop`; what is refused or missed is counted, not repeated, as with a vendor without retries."""
         while not self._stopping.is_set():
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._chance.expovariate(EVENTS_PER_SECOND))
@@ -207,5 +207,9 @@ class Traffic:
             raise TypeError(f"{source} does not sign")
         path, secret = self._sources[source]
         lower = {name.lower(): value for name, value in headers.items()}
-        headers = {**headers, scheme.header: sign(scheme, Signed(raw, lower), secret), "content-type": "application/json"}
+        headers = {
+            **headers,
+            scheme.header: sign(scheme, Signed(raw, lower), secret),
+            "content-type": "application/json",
+        }
         return await self._client.post(path, content=raw, headers=headers)

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import NoReturn, TypeVar
 
@@ -49,7 +49,7 @@ def with_database(work: Callable[[str], Awaitable[T]]) -> T:
     return run(open_and_work)
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]], empty: str) -> None:
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], empty: str) -> None:
     """Rows under a header, in columns; `empty` where there are none."""
     if not rows:
         typer.echo(empty)

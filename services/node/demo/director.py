@@ -22,6 +22,7 @@ from shared.core.errors import CloseloopError
 from shared.core.settings import load
 from shared.db.database import Database
 from shared.db.platform import ApiKeys
+from shared.runtime.component import Component
 
 _TEAMS = (Path(__file__).parent / "teams.yaml").read_text(encoding="utf-8")
 _SEED = 1402
@@ -60,7 +61,7 @@ class Director:
             sources = await self._prepare(client)
             await self._import_history(client, people)
             self._say(f"the demo plays: open {self._address}/#key={key}")
-            parts = [Traffic(client, sources, people), Agents(client)]
+            parts: list[Component] = [Traffic(client, sources, people), Agents(client)]
             tasks = [asyncio.create_task(part.run(), name=part.name) for part in parts]
             try:
                 await asyncio.wait([asyncio.create_task(self._stopping.wait()), *tasks], return_when="FIRST_COMPLETED")

@@ -55,7 +55,7 @@ class Mailbox:
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's
         """Keep the mail."""
-        message: Any = email.message_from_bytes(bytes(envelope.content or b""), policy=email.policy.default)
+        message: Any = email.message_from_bytes(envelope.original_content or b"", policy=email.policy.default)
         body = message.get_body(("plain", "html"))
         self.keep(", ".join(envelope.rcpt_tos), str(message["subject"]), body.get_content() if body else "")
         return "250 kept"

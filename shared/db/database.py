@@ -13,27 +13,34 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from shared.contracts.envelope import Event
 from shared.core.errors import Unavailable
 from shared.db.unit_of_work import Encoded, UnitOfWork
+from shared.telemetry.logging import get_logger
+
+log = get_logger(__name__)
 
 # The role that API requests act as: row-level security limits it to one workspace (security.md 2).
 API_ROLE = "closeloop_api"
 # SQLSTATE classes and codes that say "try again", not "this statement is wrong": connection, resources, shutdown,
 # serialization, deadlock, lock and statement timeouts, read-only while a standby takes over.
 _OUTAGE_CLASSES = ("08", "53", "57", "58")
-_OUTAGE_CODES = ("40001", "40P01", "55P03", "25006", "25P03")
+_READ_ONLY = "25006"
+_OUTAGE_CODES = ("40001", "40P01", "55P03", _READ_ONLY, "25P03")
+# These say that a path is wrong, not that a server is away.
+_LOCAL_ERRORS = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError, NotADirectoryError)
+# Who asks gets a 503 within 2 s also from a frozen server (P11): a connection, and its first answer, by then.
+REACH_SECONDS = 1.5
 _ENTER_WORKSPACE = text("select set_config('app.workspace', :workspace, true), set_config('role', :role, true)")
+_PROBE = text("select 1")
 
 Params = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 
 
 def is_outage(error: BaseException) -> bool:
     """True when the database (not the statement) is at fault, so that the same work may succeed later."""
-    if isinstance(
-        error, PoolTimeout | ConnectionError | asyncio.TimeoutError | TimeoutError | OSError | InterfaceError
-    ):
-        return True
+    if isinstance(error, PoolTimeout | TimeoutError | OSError | InterfaceError):
+        return not isinstance(error, _LOCAL_ERRORS)
     if not isinstance(error, DBAPIError):
         return False
-    code = getattr(error.orig, "sqlstate", None)
+    code = _sqlstate(error)
     if code is None:
         return error.connection_invalidated or isinstance(error, OperationalError)
     return code[:2] in _OUTAGE_CLASSES or code in _OUTAGE_CODES
@@ -69,28 +76,70 @@ class Database:
         self.schema = schema
         self._encode = encode
         self._engine = make_engine(url, schema, pool_size=pool_size)
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def reader(self, workspace: str | None = None) -> AsyncIterator[Reader]:
         """A consistent read. Raises Unavailable when the database is out of reach."""
-        async with _connected(self._engine) as connection:
-            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            async with connection.begin():
-                await _enter(connection, workspace)
-                yield Reader(connection)
+        async with self._transaction(workspace, REACH_SECONDS, read_only=True) as connection:
+            yield Reader(connection)
 
     @asynccontextmanager
     async def unit_of_work(self, workspace: str | None = None) -> AsyncIterator[UnitOfWork]:
         """One transaction: committed when the block ends well, rolled back when it raises.
 
-        Raises Unavailable when the database cannot be reached; an error at the commit itself comes as it is
-        (the outcome is then unknown: read your position again).
+        Raises Unavailable when the database is out of reach before the commit: nothing was stored. An error at the
+        commit itself comes as it is (the outcome is then unknown: read your position again).
         """
-        async with _connected(self._engine) as connection, connection.begin():
-            await _enter(connection, workspace)
+        reach_seconds = None if workspace is None else REACH_SECONDS
+        async with self._transaction(workspace, reach_seconds, read_only=False) as connection:
             work = UnitOfWork(connection, self.schema, self._encode)
             yield work
             await work.flush()
+
+    @asynccontextmanager
+    async def _transaction(
+        self, workspace: str | None, reach_seconds: float | None, *, read_only: bool
+    ) -> AsyncIterator[AsyncConnection]:
+        if workspace == "":
+            raise ValueError("an empty workspace would see nothing, or everything; name one")
+        connection = await self._connect(reach_seconds)
+        try:
+            if read_only:
+                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            await connection.begin()
+            async with asyncio.timeout(reach_seconds):
+                await _enter(connection, workspace, probe=read_only)
+            yield connection
+        except BaseException as error:
+            await self._give_up(connection, error)
+            if is_outage(error) and not (read_only and _sqlstate(error) == _READ_ONLY):
+                raise Unavailable("the database is out of reach or too busy; try again in a moment") from error
+            raise
+        try:
+            await connection.commit()
+        except BaseException as error:
+            await self._give_up(connection, error)
+            raise
+        await connection.close()
+
+    async def _connect(self, reach_seconds: float | None) -> AsyncConnection:
+        try:
+            async with asyncio.timeout(reach_seconds):
+                return await self._engine.connect()
+        except Exception as error:
+            if is_outage(error) or isinstance(error, OSError):
+                raise Unavailable("the database cannot be reached; try again in a moment") from error
+            raise
+
+    async def _give_up(self, connection: AsyncConnection, error: BaseException) -> None:
+        """Roll back. A connection that may hang is left to a task of its own, so that whoever asked gets an answer."""
+        if isinstance(error, Exception) and not is_outage(error):
+            await connection.close()
+            return
+        task = asyncio.create_task(_drop(connection), name="drop connection")
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def check(self) -> None:
         """Raise Unavailable unless the database answers; for readiness."""
@@ -101,6 +150,7 @@ class Database:
         """Close the pool; a frozen server does not hold us."""
         try:
             async with asyncio.timeout(3):
+                await asyncio.gather(*self._leaving)
                 await self._engine.dispose()
         except TimeoutError:
             await self._engine.dispose(close=False)
@@ -130,26 +180,23 @@ def make_engine(url: str, schema: str, *, pool_size: int = 8, statement_seconds:
     )
 
 
-@asynccontextmanager
-async def _connected(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+async def _drop(connection: AsyncConnection) -> None:
     try:
-        connection = await engine.connect()
-    except Exception as error:
-        if is_outage(error):
-            raise Unavailable("the database cannot be reached; try again in a moment") from error
-        raise
-    try:
-        yield connection
-    finally:
+        await connection.invalidate()
         await connection.close()
+    except Exception as error:  # it is gone one way or the other
+        log.debug("connection_dropped", error=type(error).__name__)
 
 
-async def _enter(connection: AsyncConnection, workspace: str | None) -> None:
-    if workspace is None:
-        return
-    if not workspace:
-        raise ValueError("an empty workspace would see nothing, or everything; name one")
-    await connection.execute(_ENTER_WORKSPACE, {"workspace": workspace, "role": API_ROLE})
+async def _enter(connection: AsyncConnection, workspace: str | None, *, probe: bool) -> None:
+    if workspace is not None:
+        await connection.execute(_ENTER_WORKSPACE, {"workspace": workspace, "role": API_ROLE})
+    elif probe:
+        await connection.execute(_PROBE)
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    return getattr(getattr(error, "orig", None), "sqlstate", None)
 
 
 def _statement(statement: Executable | str) -> Executable:

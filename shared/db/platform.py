@@ -1,7 +1,7 @@
 """The `platform` schema: workspaces and their API keys, which every service reads to know who is asking."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -40,7 +40,7 @@ class StoredKey:
     workspace: str
     name: str
     roles: tuple[str, ...]
-    secret_hash: str
+    secret_hash: str = field(repr=False)
     created_at: datetime
     revoked_at: datetime | None
 

@@ -70,8 +70,8 @@ def declare(metadata: MetaData) -> None:
         Column("workspace", Text, nullable=False),
         Column("due_at", DateTime(timezone=True), nullable=False),
         Column("payload", JSON, nullable=False),
-        PrimaryKeyConstraint("kind", "key"),
-        Index("timer_due", "due_at"),
+        PrimaryKeyConstraint("workspace", "kind", "key"),
+        Index("timer_due", "kind", "due_at"),
     )
     Table(
         "dead_letter",
@@ -130,9 +130,9 @@ _CREATE = (
     """create table timer (
         kind text not null, key text not null, workspace text not null,
         due_at timestamptz not null, payload json not null,
-        primary key (kind, key)
+        primary key (workspace, kind, key)
     )""",
-    "create index timer_due on timer (due_at)",
+    "create index timer_due on timer (kind, due_at)",
     """create table dead_letter (
         id uuid primary key, origin text not null, workspace text, partition integer, record_offset bigint,
         key bytea, value bytea not null, headers json not null,

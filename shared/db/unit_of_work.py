@@ -35,10 +35,12 @@ _SCHEDULE = text(
     """insert into timer (kind, key, workspace, due_at, payload)
        values (:kind, :key, :workspace, coalesce(:due_at, clock_timestamp() + make_interval(secs => :after_seconds)),
                cast(:payload as json))
-       on conflict (kind, key) do update set due_at = excluded.due_at, payload = excluded.payload
+       on conflict (workspace, kind, key) do update set due_at = excluded.due_at, payload = excluded.payload
        returning due_at"""
 )
-_CANCEL = text("delete from timer where kind = :kind and key = :key")
+_CANCEL = text(
+    "delete from timer where kind = :kind and key = :key and workspace = coalesce(cast(:workspace as text), workspace)"
+)
 
 
 class UnitOfWork:
@@ -70,8 +72,8 @@ class UnitOfWork:
         due_at: datetime | None = None,
         after_seconds: float = 0,
     ) -> datetime:
-        """Set the durable timer (kind, key) to `due_at`, or to `after_seconds` from now by the database clock.
-        Setting it again moves it. Returns when it is due."""
+        """Set the workspace's durable timer (kind, key) to `due_at`, or to `after_seconds` from now by the database
+        clock. Setting it again moves it. Returns when it is due."""
         self._timers_changed = True
         result = await self._connection.execute(
             _SCHEDULE,
@@ -87,9 +89,11 @@ class UnitOfWork:
         due: datetime = result.scalar_one()
         return due
 
-    async def cancel(self, kind: str, key: str) -> bool:
-        """Remove the timer (kind, key); False where there is none (it fired, or never was)."""
-        result: CursorResult[Any] = await self._connection.execute(_CANCEL, {"kind": kind, "key": key})
+    async def cancel(self, kind: str, key: str, *, workspace: str | None = None) -> bool:
+        """Remove the timer (kind, key); False where there is none (it fired, or never was). A worker whose keys are
+        not unique among workspaces says whose."""
+        parameters = {"kind": kind, "key": key, "workspace": workspace}
+        result: CursorResult[Any] = await self._connection.execute(_CANCEL, parameters)
         return result.rowcount > 0
 
     async def now(self) -> datetime:

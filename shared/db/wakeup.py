@@ -9,6 +9,7 @@ from shared.telemetry.logging import get_logger
 
 log = get_logger(__name__)
 _RECONNECT_SECONDS = 1.0
+_CHECK_SECONDS = 10.0
 
 
 class Wakeups:
@@ -44,10 +45,13 @@ class Wakeups:
                 await connection.add_listener(channel, self._wake)
             for event in self._events.values():
                 event.set()  # what came while nobody listened
-            waits = [asyncio.ensure_future(lost.wait()), asyncio.ensure_future(self._stopping.wait())]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for wait in waits:
-                wait.cancel()
+            ended = [asyncio.ensure_future(event.wait()) for event in (lost, self._stopping)]
+            try:
+                while not (await asyncio.wait(ended, timeout=_CHECK_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
+                    await connection.execute("select 1")  # a dead network says nothing by itself
+            finally:
+                for waiting in ended:
+                    waiting.cancel()
         finally:
             with contextlib.suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 await connection.close(timeout=2)

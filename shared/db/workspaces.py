@@ -6,11 +6,15 @@ from shared.db.database import API_ROLE
 
 ENSURE_API_ROLE = f"""
 do $$ begin
-    if not exists (select from pg_roles where rolname = '{API_ROLE}') then
-        create role {API_ROLE} nologin;
+    begin
+        if not exists (select from pg_roles where rolname = '{API_ROLE}') then
+            create role {API_ROLE} nologin;
+        end if;
+    exception when duplicate_object or unique_violation then null; -- another database's node was first
+    end;
+    if not pg_has_role(current_user, '{API_ROLE}', 'member') then
+        execute format('grant {API_ROLE} to %I', current_user);
     end if;
-    execute format('grant {API_ROLE} to %I', current_user);
-exception when duplicate_object or unique_violation then null;
 end $$"""
 
 

@@ -1,5 +1,7 @@
 """`closeloop …`: start it, drive it, look into it."""
 
+import asyncio
+import sys
 from typing import Annotated
 
 import typer
@@ -7,7 +9,9 @@ import typer
 from services.node.commands import dead_letters, demo, keys, sources, up
 from services.node.commands.running import with_database
 from services.node.commands.tail import tail
+from shared.db.migrate import upgrade
 from shared.runtime.process import VERSION
+from shared.telemetry.logging import configure_logging, get_logger
 
 app = typer.Typer(
     name="closeloop",
@@ -29,10 +33,6 @@ def migrate() -> None:
     """Bring the database to this version's schemas; `closeloop up` does it by itself, a cluster runs this first."""
 
     async def work(url: str) -> None:
-        import asyncio
-
-        from shared.db.migrate import upgrade
-
         await asyncio.to_thread(upgrade, url)
 
     with_database(work)
@@ -48,8 +48,14 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 def main() -> None:
-    """Entry point of the `closeloop` script."""
-    app()
+    """Entry point of the `closeloop` script. A bug ends in one line and a logged place, never in a stack trace."""
+    try:
+        app()
+    except Exception as error:
+        configure_logging()
+        get_logger("closeloop").critical("bug", exc_info=error)
+        typer.secho(f"closeloop: a bug of ours ({type(error).__name__}); please report the line above", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def configure_logging(level: str = "info", log_format: str = "auto") -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     # Their every reconnect is a line; ours say it once.
-    for noisy in ("aiokafka", "uvicorn.access", "alembic", "mail.log"):
+    for noisy in ("aiokafka", "aiosmtpd", "alembic", "httpcore", "httpx", "mail.log", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

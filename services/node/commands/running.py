@@ -1,7 +1,6 @@
 """How a command runs: settings, logging, one event loop; errors end in one line that says what to do."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import NoReturn, TypeVar
@@ -62,11 +61,6 @@ def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]], empty: str) 
 def moment(value: datetime) -> str:
     """A time as tables show it: UTC, to the second."""
     return rfc3339(value.replace(microsecond=0))
-
-
-def interactive() -> bool:
-    """True when a person sits at the terminal."""
-    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 async def _awaited(work: Callable[[], Awaitable[T]]) -> T:

@@ -13,7 +13,7 @@ from shared.runtime.timers import Timer, TimerHandler
 GROUP = "scoring"
 
 
-def subscription(service: ScoringService, max_batch: int = 500) -> Subscription:
+def subscription(service: ScoringService, max_batch: int = 1000) -> Subscription:
     """Feedback into answers and sums."""
 
     async def score_feedback(events: Sequence[Event[Any]], uow: UnitOfWork) -> None:

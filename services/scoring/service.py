@@ -118,7 +118,7 @@ class ScoringService:
             deltas.add(answer, 1, event)
         return deltas
 
-    async def _mark(self, deltas: Deltas, hours: Mapping[UUID, int], now: int, uow: UnitOfWork) -> None:
+    async def _mark(self, deltas: Deltas, hours: Mapping[str, int], now: int, uow: UnitOfWork) -> None:
         marks = [
             (deltas.series[identity].workspace, identity, days, cause.id, cause.correlation_id, cause.traceparent)
             for identity, hour in hours.items()
@@ -270,7 +270,7 @@ def _updated(due: Due, score: Score, moment: datetime) -> ScoreUpdatedV1:
 
 def _event(due: Due, data: ScoreUpdatedV1) -> Event[ScoreUpdatedV1]:
     """The n-th publication of a series always has the same id."""
-    event_id = name_id("score", str(series_id(due.key)), str(due.days), str(due.publication + 1))
+    event_id = name_id("score", series_id(due.key), str(due.days), str(due.publication + 1))
     started = started_here(due.key.workspace, data, correlation_id=due.correlation_id, event_id=event_id)
     return Event(
         id=started.id,

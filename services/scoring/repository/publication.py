@@ -97,7 +97,7 @@ class Settled:
     content: str
 
 
-async def mark(uow: UnitOfWork, marks: Sequence[tuple[str, UUID, int, UUID, UUID, str | None]], seconds: float) -> None:
+async def mark(uow: UnitOfWork, marks: Sequence[tuple[str, str, int, UUID, UUID, str | None]], seconds: float) -> None:
     """Make series and windows due: (workspace, series, days, cause, correlation, trace), at least `seconds` after the
     last publication. Wakes the publisher at the commit."""
     values: dict[str, Any] = dict(zip(_MARK_COLUMNS, map(list, zip(*marks, strict=True)), strict=True))

@@ -53,7 +53,7 @@ async def sums(
     }
     found: dict[SeriesKey, dict[int, dict[str, Tally]]] = {key: defaultdict(dict) for key in keys}
     for row in await rows_of(connection, _SUMS, values):
-        found[by_id[row.series]][row.segment][row.measure] = _tally(row)
+        found[by_id[row.series.hex]][row.segment][row.measure] = _tally(row)
     return cast("dict[SeriesKey, Segments]", found)
 
 

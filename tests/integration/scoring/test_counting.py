@@ -1,11 +1,10 @@
 """Answers in, sums and due scores out, on a real database."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
-from services.scoring import models
 from services.scoring.service import ScoreFilter, ScoringService
 from shared.db.database import Database
 from tests.integration.scoring.support import answered, deliver, outbox, publish_all, rating, scoring

@@ -32,8 +32,9 @@ fmt: setup ## format the code and mend what ruff can mend
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format .
 
-contracts: setup ## write the JSON Schemas and the AsyncAPI document anew from the event models
+contracts: setup ## write the JSON Schemas, the AsyncAPI document and .env.example anew from the code
 	@$(BIN)/python -m shared.contracts.generate $(ARGS)
+	@$(BIN)/python -m deploy.env_example
 
 revision: setup ## new migration: make revision SERVICE=scoring M="add windows"
 	@test -n "$(SERVICE)" && test -n "$(M)" || { echo 'usage: make revision SERVICE=scoring M="what changes"' >&2; exit 2; }

@@ -177,7 +177,9 @@ def _string_fault(text: str) -> str | None:
 
 def _shown(key: str) -> str:
     """A key as part of a path: it is the sender's text, so it is cut and made printable."""
-    return "".join(character if character.isprintable() else "�" for character in key[:80])
+    return "".join(
+        character if character.isprintable() else "�" for character in unicodedata.normalize("NFC", key[:80])
+    )
 
 
 def _suspect(_: str) -> Any:

@@ -29,6 +29,9 @@ from shared.core.errors import Fault
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(days=1)
 _PHONE = re.compile(r"\+?[0-9 ().\-/]{5,40}", re.ASCII)
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+_URL = re.compile(r"https?://\S+", re.IGNORECASE)
+_LANGUAGE = re.compile(r"[a-z]{2}")
 _MAX_SCALE = 1e6
 
 
@@ -64,31 +67,37 @@ def _dialable(text: str) -> str:
     return text
 
 
+def _address(text: str) -> str:
+    if not _EMAIL.fullmatch(text):
+        raise ValueError("is not an e-mail address")
+    return text
+
+
+def _web_address(text: str) -> str:
+    if not _URL.fullmatch(text):
+        raise ValueError("must begin with https:// or http://, without spaces")
+    return text
+
+
+def _two_letters(text: str) -> str:
+    if not _LANGUAGE.fullmatch(text):
+        raise ValueError("must be a language of ISO 639-1: en, tr, fa, …")
+    return text
+
+
 def _line(limit: int) -> Any:
     return StringConstraints(strip_whitespace=True, min_length=1, max_length=limit)
 
 
 ObjectId = Annotated[str, AfterValidator(_printable), _line(200)]
 Name = Annotated[str, AfterValidator(_printable), _line(200)]
-Email = Annotated[
-    str,
-    AfterValidator(_printable),
-    StringConstraints(strip_whitespace=True, max_length=254, pattern=r"^[^@\s]+@[^@\s]+$"),
-]
+Email = Annotated[str, AfterValidator(_printable), _line(254), AfterValidator(_address)]
 Phone = Annotated[str, StringConstraints(strip_whitespace=True), AfterValidator(_dialable)]
-Url = Annotated[
-    str,
-    AfterValidator(_printable),
-    StringConstraints(strip_whitespace=True, max_length=2048, pattern=r"^https?://\S+$"),
-]
+Url = Annotated[str, AfterValidator(_printable), _line(2048), AfterValidator(_web_address)]
 Number = Annotated[float, BeforeValidator(_no_boolean), Field(ge=-_MAX_SCALE, le=_MAX_SCALE)]
 Moment = Annotated[AwareDatetime, BeforeValidator(_no_boolean), AfterValidator(_plausible)]
 Words = Annotated[Text | None, BeforeValidator(_empty_is_absent)]
-Language = Annotated[
-    str,
-    BeforeValidator(_primary_language),
-    StringConstraints(pattern=r"^[a-z]{2}$"),
-]
+Language = Annotated[str, BeforeValidator(_primary_language), AfterValidator(_two_letters)]
 
 
 class _Input(BaseModel):
@@ -240,6 +249,8 @@ def faults_of(error: ValidationError, *before: str | int) -> list[Fault]:
 def _reason(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
         return "is not a field; the API page lists them"
+    if kind == "model_type":
+        return "must be an object"
     if kind == "timezone_aware":
         return "has no zone; write it as 2026-03-10T09:14:52Z"
     return message.removeprefix("Value error, ")

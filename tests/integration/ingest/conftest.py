@@ -1,0 +1,140 @@
+"""`ingest`: the service on a real database and the Postgres bus, with a client, keys and a view of the bus."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from services.ingest.admin import SourceAdmin, SourceSecret
+from services.ingest.app import build
+from services.ingest.cipher import cipher_of
+from services.ingest.config import IngestSettings
+from services.ingest.sources import CONNECTORS
+from services.ingest.sources.base import Bearer, configured
+from shared.auth import Role, Signed, new_key, sign
+from shared.bus import codec
+from shared.bus.connect import connect
+from shared.bus.port import Bus, Record, TopicPartition
+from shared.contracts.envelope import Event
+from shared.contracts.feedback_received import FeedbackReceivedV1
+from shared.contracts.topics import FEEDBACK_RECEIVED
+from shared.db.database import Database
+from shared.db.platform import ApiKeys
+from shared.http.app import Readiness, create_app
+from shared.runtime.component import Service
+
+WORKSPACE = "lale"
+
+
+@dataclass
+class Ingest:
+    """What tests hold in their hands."""
+
+    url: str
+    service: Service
+    app: FastAPI
+    client: httpx.AsyncClient
+    database: Database
+    admin: SourceAdmin
+    bus: Bus
+    keys: dict[str, str]
+
+    def key(self, role: str) -> dict[str, str]:
+        """Headers of a key with this role."""
+        return {"authorization": f"Bearer {self.keys[role]}"}
+
+    async def post(self, body: Any, role: str = "channel", **headers: str) -> httpx.Response:
+        """POST /v1/feedback; bytes as they are, anything else as JSON."""
+        content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        return await self.client.post("/v1/feedback", headers={**self.key(role), **headers}, **content)
+
+    async def records(self) -> list[Record]:
+        """Everything on the topic."""
+        found: list[Record] = []
+        for partition, (first, end) in (await self.bus.offsets(FEEDBACK_RECEIVED.name)).items():
+            offset = first
+            while offset < end:
+                some = await self.bus.read(TopicPartition(FEEDBACK_RECEIVED.name, partition), offset, 5_000)
+                found += some
+                offset = some[-1].offset + 1
+        return found
+
+    async def count(self) -> int:
+        """How many records are on the topic."""
+        return sum(end for _, end in (await self.bus.offsets(FEEDBACK_RECEIVED.name)).values())
+
+    async def events(self) -> list[Event[FeedbackReceivedV1]]:
+        """Everything on the topic, decoded, in the order of its times."""
+        return sorted((codec.decode(record) for record in await self.records()), key=lambda event: event.time)
+
+    async def letters(self) -> list[Any]:
+        """Dead letters, oldest first."""
+        async with self.database.reader() as reader:
+            return list(await reader.all("select * from dead_letter order by parked_at"))
+
+    async def add(self, name: str, connector: str, settings: dict[str, Any] | None = None) -> SourceSecret:
+        """A source that takes deliveries."""
+        return await self.admin.add(WORKSPACE, name, connector, settings or {})
+
+    async def deliver(
+        self, source: SourceSecret, body: bytes, settings: dict[str, Any] | None = None, **headers: str
+    ) -> httpx.Response:
+        """A delivery with the right signature."""
+        signed = signed_headers(source, body, settings or {}, headers)
+        return await self.client.post(source.path, content=body, headers=signed)
+
+
+def signed_headers(
+    source: SourceSecret, body: bytes, settings: dict[str, Any], headers: dict[str, str]
+) -> dict[str, str]:
+    """`headers` and the right signature."""
+    connector = CONNECTORS[source.connector]
+    credential = connector.credential(configured(connector, settings))
+    if isinstance(credential, Bearer):
+        return {**headers, credential.header: f"Bearer {source.secret}"}
+    lower = {name.lower(): value for name, value in headers.items()}
+    return {**headers, credential.header: sign(credential, Signed(body, lower), source.secret)}
+
+
+@asynccontextmanager
+async def running_ingest(url: str, folder: Path) -> AsyncIterator[Ingest]:
+    """The service, started, without its background components."""
+    settings = IngestSettings(database_url=url, data_dir=folder)
+    service = build(settings)
+    for start in service.start:
+        await start()
+    app = create_app("ingest", "1", service.routers, Readiness(service.checks))
+    database = Database(url, "ingest", encode=codec.encode, pool_size=2)
+    platform = Database(url, "platform", encode=codec.encode, pool_size=1)
+    bus = connect("postgres", url)
+    await bus.start()
+    keys = {}
+    for role in Role:
+        key = new_key()
+        keys[role.value] = key.text
+        await ApiKeys(platform).add(
+            key_id=key.id, workspace=WORKSPACE, name=role.value, roles=[role.value], secret_hash=key.secret_hash
+        )
+    admin = SourceAdmin(database, cipher_of(settings.secrets_key, settings.data_dir))
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
+            yield Ingest(url, service, app, client, database, admin, bus, keys)
+    finally:
+        for close in reversed(service.close):
+            await close()
+        await bus.stop()
+        await platform.stop()
+        await database.stop()
+
+
+@pytest.fixture
+async def ingest(database_url: str, tmp_path: Path) -> AsyncIterator[Ingest]:
+    """Ingest on a fresh database."""
+    async with running_ingest(database_url, tmp_path) as running:
+        yield running

@@ -6,14 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
-
 from shared.db.database import Database
 from shared.db.unit_of_work import load_headers
 
-_COLUMNS = (
-    "id, origin, workspace, partition, record_offset, key, value, headers, error_class, error, attempts, state, parked_at"
-)
+_COLUMNS = "id, origin, workspace, partition, record_offset, key, value, headers, error_class, error, attempts, state, parked_at"
 _LIST = f"""
 select {_COLUMNS} from dead_letter
 where (cast(:state as text) is null or state = :state) and (cast(:origin as text) is null or origin = :origin)
@@ -53,7 +49,9 @@ class DeadLetterAdmin:
     def __init__(self, databases: Sequence[Database]) -> None:
         self._databases = databases
 
-    async def list(self, *, state: str | None = "parked", origin: str | None = None, limit: int = 50) -> list[DeadLetter]:
+    async def list(
+        self, *, state: str | None = "parked", origin: str | None = None, limit: int = 50
+    ) -> list[DeadLetter]:
         """Newest first over all services."""
         found: list[DeadLetter] = []
         for database in self._databases:
@@ -80,7 +78,14 @@ class DeadLetterAdmin:
         return await self._change("dropped", ("parked", "replay"), most, letter_id, origin, wake=False)
 
     async def _change(
-        self, state: str, from_states: Sequence[str], most: int, letter_id: UUID | None, origin: str | None, *, wake: bool
+        self,
+        state: str,
+        from_states: Sequence[str],
+        most: int,
+        letter_id: UUID | None,
+        origin: str | None,
+        *,
+        wake: bool,
     ) -> int:
         changed = 0
         for database in self._databases:
@@ -101,6 +106,6 @@ class DeadLetterAdmin:
         return changed
 
 
-def _letter(service: str, row: Row[Any]) -> DeadLetter:
+def _letter(service: str, row: Any) -> DeadLetter:
     fields = dict(row._mapping)
     return DeadLetter(service=service, **{**fields, "headers": load_headers(fields["headers"])})

@@ -27,12 +27,13 @@ class Component(Protocol):
 @dataclass
 class Service:
     """One service, composed by its app.py: `start` runs first and in order; components start in order and stop in
-    reverse; then `close` runs in reverse."""
+    reverse, `feeds` before the HTTP server, whose open streams end with them; then `close` runs in reverse."""
 
     name: str
     start: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     routers: list[APIRouter] = field(default_factory=list)
     components: list[Component] = field(default_factory=list)
+    feeds: list[Component] = field(default_factory=list)
     checks: dict[str, Check] = field(default_factory=dict)
     close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 

@@ -56,7 +56,7 @@ class Composition:
     def feed(self, topic: Topic) -> Feed:
         """A feed of a topic for event streams."""
         feed = Feed(self.bus, topic)
-        self._consumers.append(feed)
+        self._service.feeds.append(feed)
         return feed
 
     def mend(self, menders: Mapping[str, Mend]) -> None:

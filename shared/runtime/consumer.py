@@ -14,12 +14,13 @@ from shared.bus import codec
 from shared.bus.port import Bus, BusUnavailable, Consumer, Record, TopicPartition
 from shared.contracts.envelope import Event
 from shared.contracts.topics import Topic
-from shared.core.errors import BadRecord, CloseloopError, Unavailable
-from shared.db.database import Database, is_outage
+from shared.core.errors import BadRecord, CloseloopError
+from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork
 from shared.runtime import dead_letters
+from shared.runtime.backoff import Backoff
 from shared.runtime.component import owner_name
-from shared.runtime.patience import through_outage
+from shared.runtime.patience import is_outage_of_ours, pause, through_outage
 from shared.runtime.positions import Fenced, Position, Positions
 from shared.telemetry import metrics
 from shared.telemetry.logging import get_logger
@@ -55,10 +56,12 @@ class Stuck(CloseloopError):
 @dataclass
 class _Partition:
     position: Position
-    poison: dead_letters.PoisonLimit = field(default_factory=dead_letters.PoisonLimit)
-    batch_limit: int = 500
+    poison: dead_letters.PoisonLimit
+    batch_limit: int
     moved_at: float = field(default_factory=time.monotonic)
     stopped: bool = False
+    # A dependency of the handler may be away while our database answers: do not ask it in a tight loop.
+    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.05, most=2.0))
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,9 @@ class ConsumerLoop:
         self._positions = Positions(database, subscription.group, owner_name())
         self._partitions: dict[TopicPartition, _Partition] = {}
         self._lost_at: dict[TopicPartition, float] = {}
+        # Kept over rebalances: a partition that was stopped for poison must not start anew with every new member.
+        self._poison: dict[TopicPartition, dead_letters.PoisonLimit] = {}
+        self._in_line: frozenset[TopicPartition] = frozenset()
         self._stopping = asyncio.Event()
         self._consumer: Consumer = bus.consumer(subscription.group, [topic.name for topic in subscription.topics], self)
 
@@ -88,37 +94,46 @@ class ConsumerLoop:
         """Take the partitions over under a new epoch; start where the group stands, or at the first record kept."""
         starts: dict[TopicPartition, int] = {}
         for topic in {partition.topic for partition in partitions}:
-            offsets = await self._bus.offsets(topic)
+            offsets = await through_outage(lambda topic=topic: self._bus.offsets(topic), stopping=self._stopping)  # type: ignore[misc]
             starts |= {tp: offsets[tp.partition][0] for tp in partitions if tp.topic == topic}
         acquired = await through_outage(lambda: self._positions.acquire(starts), stopping=self._stopping)
         for partition, position in acquired.items():
-            self._lost_at.pop(partition, None)
-            self._partitions[partition] = _Partition(position, batch_limit=self._subscription.max_batch)
+            self._forget(partition)
+            poison = self._poison.setdefault(partition, dead_letters.PoisonLimit())
+            self._partitions[partition] = _Partition(position, poison, self._subscription.max_batch)
         return {partition: position.next_offset for partition, position in acquired.items()}
 
     async def revoked(self, partitions: frozenset[TopicPartition]) -> None:
         """Forget them; a transaction under way is fenced or was first, both are right."""
         for partition in partitions:
-            self._partitions.pop(partition, None)
-            self._lost_at.pop(partition, None)
+            self._forget(partition)
             self._lag_gauge(partition).set(0)
 
     # The loop
 
     async def run(self) -> None:
-        """Consume until `stop`. Raises Stuck when the watchdog finds no progress."""
+        """Consume until `stop`. Raises Stuck when the watchdog finds no progress, also while a handler hangs; after
+        `stop` it may raise the outage that it was waiting for."""
         await through_outage(self._consumer.start, stopping=self._stopping)
-        watchdog = asyncio.create_task(self._watch())
+        tasks = {asyncio.create_task(self._consume(), name=self.name), asyncio.create_task(self._watch())}
         try:
-            while not self._stopping.is_set():
-                if watchdog.done():
-                    watchdog.result()
-                await self._reclaim()
-                for partition, records in (await self._fetch()).items():
-                    await self._process(partition, records)
+            ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in ended:
+                task.result()
         finally:
-            watchdog.cancel()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self._consumer.stop()
+
+    async def _consume(self) -> None:
+        while not self._stopping.is_set():
+            await self._reclaim()
+            fetched = await self._fetch()
+            self._in_line = frozenset(fetched)
+            for partition, records in fetched.items():
+                if not self._stopping.is_set():
+                    await self._process(partition, records)
 
     async def stop(self) -> None:
         """Finish the batch in work, leave the group."""
@@ -137,24 +152,22 @@ class ConsumerLoop:
         if held is None or held.stopped or not records:
             return
         expected = held.position.next_offset
-        if records[0].offset != expected:
-            log.error(
-                "offset_gap",
-                topic=partition.topic,
-                partition=partition.partition,
-                expected=expected,
-                found=records[0].offset,
-            )
+        if (found := records[0].offset) != expected:
+            # Earlier ones were fetched before a rebalance; later ones would mean that records are lost.
+            if found > expected:
+                where = f"{partition.topic}/{partition.partition}"
+                log.error("offset_gap", partition=where, expected=expected, found=found)
+                await pause(held.backoff.delay(), self._stopping)
             self._consumer.seek(partition, expected)
             return
         with metrics.BATCH_SECONDS.labels(self._subscription.group, partition.topic).time():
             items = [_decoded(record) for record in records]
             await self._prepare(items)
-            while items and self._partitions.get(partition) is held and not held.stopped:
+            while items and self._partitions.get(partition) is held and not self._stopping.is_set():
                 batch, items = items[: held.batch_limit], items[held.batch_limit :]
                 if not await self._advance(partition, held, batch):
                     return
-        if not held.stopped:
+        if self._partitions.get(partition) is held:
             await self._consumer.commit({partition: held.position.next_offset})
 
     async def _prepare(self, items: Sequence[_Item]) -> None:
@@ -175,7 +188,7 @@ class ConsumerLoop:
             self._lose(partition)
             return False
         except Exception as error:  # sorted below: an outage is waited for, poison is parked, nothing is swallowed
-            if is_outage(error) or isinstance(error, Unavailable):
+            if is_outage_of_ours(error):
                 held.batch_limit = max(1, len(items) // 2)
                 await self._recover(partition, held, error)
                 return False
@@ -231,7 +244,7 @@ class ConsumerLoop:
             self._lose(partition)
             return False
         except Exception as problem:  # the database failed while parking: nothing moved, or we read so
-            if not (is_outage(problem) or isinstance(problem, Unavailable)):
+            if not is_outage_of_ours(problem):
                 raise
             await self._recover(partition, held, problem)
             return False
@@ -241,8 +254,11 @@ class ConsumerLoop:
 
     def _moved(self, partition: TopicPartition, held: _Partition, items: Sequence[_Item], parked: int) -> None:
         held.position.next_offset = items[-1].record.offset + 1
-        held.moved_at = time.monotonic()
         held.poison.handled(len(items) - parked)
+        held.backoff.reset()
+        _touch(held)
+        for waiting in self._in_line & self._partitions.keys():
+            _touch(self._partitions[waiting])  # it stands still because it is not its turn
 
     async def _recover(self, partition: TopicPartition, held: _Partition, error: Exception) -> None:
         """The outcome of the transaction is unknown: read the position again, and go on from there if it is ours."""
@@ -250,8 +266,9 @@ class ConsumerLoop:
         offset = await through_outage(
             lambda: self._positions.reread(partition, held.position),
             stopping=self._stopping,
-            waiting=lambda: _touch(held),
+            waiting=self._touch_all,
         )
+        await pause(held.backoff.delay(), self._stopping)
         if self._partitions.get(partition) is not held:
             return
         if offset is None:
@@ -277,8 +294,14 @@ class ConsumerLoop:
     def _lose(self, partition: TopicPartition) -> None:
         metrics.FENCED.labels(self._subscription.group, partition.topic).inc()
         log.info("fenced", group=self._subscription.group, topic=partition.topic, partition=partition.partition)
-        self._partitions.pop(partition, None)
+        self._forget(partition)
         self._lost_at[partition] = time.monotonic()
+
+    def _forget(self, partition: TopicPartition) -> None:
+        held = self._partitions.pop(partition, None)
+        self._lost_at.pop(partition, None)
+        if held is not None and held.stopped:
+            metrics.STOPPED_PARTITIONS.labels(self._subscription.group, partition.topic).dec()
 
     async def _reclaim(self) -> None:
         """Two members may for a moment both be given a partition; whoever still has it after a while takes it again."""
@@ -286,7 +309,8 @@ class ConsumerLoop:
         again = frozenset(due) & self._consumer.assignment()
         for partition in due:
             del self._lost_at[partition]
-        for partition, offset in (await self.assigned(again)).items() if again else ():
+        starts = await self.assigned(again) if again else {}
+        for partition, offset in starts.items():
             self._consumer.seek(partition, offset)
 
     async def _watch(self) -> None:
@@ -295,8 +319,7 @@ class ConsumerLoop:
             try:
                 high = await self._consumer.high_water()
             except BusUnavailable:
-                for held in self._partitions.values():
-                    _touch(held)
+                self._touch_all()
                 continue
             for partition, held in list(self._partitions.items()):
                 lag = max(0, high.get(partition, 0) - held.position.next_offset)
@@ -307,6 +330,11 @@ class ConsumerLoop:
                     raise Stuck(
                         f"{self.name}: {partition.topic}/{partition.partition} has {lag} records and stands still"
                     )
+
+    def _touch_all(self) -> None:
+        """Nothing can move while what we depend on is away."""
+        for held in self._partitions.values():
+            _touch(held)
 
     def _lag_gauge(self, partition: TopicPartition) -> Any:
         return metrics.LAG.labels(self._subscription.group, partition.topic, str(partition.partition))

@@ -3,6 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -108,7 +109,7 @@ async def park(
             "record_offset": record_offset,
             "key": key,
             "value": value,
-            "headers": dump_headers(headers).replace("\\u0000", "\\ufffd"),
+            "headers": dump_headers(headers),
             "error_class": type(error).__name__,
             "error": describe(error).replace("\x00", ""),
             "attempts": attempts,
@@ -129,20 +130,29 @@ async def requested(uow: UnitOfWork, origins: Sequence[str]) -> Any:
 
 
 async def settle(uow: UnitOfWork, letter: UUID, error: BaseException | None) -> None:
-    """Note how a replay ended: replayed, or parked again with the new reason."""
+    """Note how a replay ended: replayed, or parked again with the new reason; nothing where another was quicker."""
     if error is None:
-        await uow.execute("update dead_letter set state = 'replayed' where id = :id", {"id": letter})
+        await uow.execute(
+            "update dead_letter set state = 'replayed' where id = :id and state = 'replay'", {"id": letter}
+        )
         return
     await uow.execute(
         "update dead_letter set state = 'parked', attempts = attempts + 1, error_class = :error_class, error = :error "
-        "where id = :id",
+        "where id = :id and state = 'replay'",
         {"id": letter, "error_class": type(error).__name__, "error": describe(error).replace("\x00", "")},
     )
 
 
 async def park_timer(
-    uow: UnitOfWork, kind: str, key: str, workspace: str, payload: Mapping[str, Any], error: BaseException
+    uow: UnitOfWork,
+    *,
+    kind: str,
+    key: str,
+    workspace: str,
+    due_at: datetime,
+    payload: Mapping[str, Any],
+    error: BaseException,
 ) -> UUID:
     """Keep a timer whose handler fails."""
-    body = json.dumps({"key": key, "payload": payload}).encode()
+    body = json.dumps({"key": key, "due_at": due_at.isoformat(), "payload": payload}).encode()
     return await park(uow, origin=f"timers/{kind}", workspace=workspace, value=body, headers=(), error=error)

@@ -5,6 +5,7 @@ to whichever process, misses nothing and sees nothing twice.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from shared.runtime.patience import pause, through_outage
 # A client that lags this many events behind is cut; it comes back with its last id and reads on from the log.
 _QUEUE = 2000
 _PAGE = 500
+_ID = re.compile(r"[0-9]{1,4}\.[0-9]{1,18}(-[0-9]{1,4}\.[0-9]{1,18})*")
 
 Wanted = Callable[[Event[Any]], bool]
 Vector = dict[int, int]
@@ -69,6 +71,7 @@ class Feed:
     async def stop(self) -> None:
         """End all streams; clients reconnect elsewhere with their last id."""
         self._stopping.set()
+        self._ready.set()
         for client in self._clients:
             _cut(client)
 
@@ -81,16 +84,21 @@ class Feed:
             else:
                 client.put_nowait(record)
 
-    async def stream(self, after: str | None, wanted: Wanted) -> AsyncIterator[tuple[str, Event[Any]]]:
+    def stream(self, after: str | None, wanted: Wanted) -> AsyncIterator[tuple[str, Event[Any]]]:
         """(id, event) of what is wanted: everything after the id `after`, or from now on. Ends at shutdown, or when
-        the client is too slow. Raises InvalidInput for an id that no feed of this topic gave out."""
-        vector = None if after is None else self.parse(after)
+        the client is too slow. Raises InvalidInput at once for what is not an id of this topic's feeds. Which
+        workspace's events go out is for `wanted` to say."""
+        return self._stream(self.parse(after) if after else None, wanted)
+
+    async def _stream(self, vector: Vector | None, wanted: Wanted) -> AsyncIterator[tuple[str, Event[Any]]]:
         await self._ready.wait()
+        if self._stopping.is_set():
+            return
         queue: asyncio.Queue[Record | None] = asyncio.Queue(_QUEUE + 1)
         self._clients.add(queue)
         try:
             live = dict(self._vector)
-            seen: Vector = dict(live) if vector is None else {p: vector.get(p, 0) for p in live}
+            seen: Vector = dict(live) if vector is None else await self._known(vector, live)
             async for record in self._missed(seen, live):
                 if found := _event(record, wanted):
                     yield _spell(seen), found
@@ -101,6 +109,15 @@ class Feed:
                         yield _spell(seen), found
         finally:
             self._clients.discard(queue)
+
+    async def _known(self, vector: Vector, live: Vector) -> Vector:
+        """Where to go on. Another process may have seen a little more than we have; what is beyond the log itself
+        (restored from a backup) begins at its end."""
+        seen = {partition: vector.get(partition, 0) for partition in live}
+        if any(seen[partition] > live[partition] for partition in live):
+            ends = await self._bus.offsets(self._topic.name)
+            seen = {partition: min(offset, ends[partition][1]) for partition, offset in seen.items()}
+        return seen
 
     async def _missed(self, seen: Vector, live: Vector) -> AsyncIterator[Record]:
         for partition, end in live.items():
@@ -115,12 +132,9 @@ class Feed:
 
     def parse(self, text: str) -> Vector:
         """The vector of an id. Raises InvalidInput."""
-        try:
-            pairs = [pair.split(".") for pair in text.split("-") if pair]
-            vector = {int(partition): int(offset) for partition, offset in pairs}
-        except ValueError:
-            vector = {-1: -1}
-        if not all(0 <= partition < self._topic.partitions and offset >= 0 for partition, offset in vector.items()):
+        pairs = [pair.split(".") for pair in text.split("-")] if _ID.fullmatch(text) else []
+        vector = {int(partition): int(offset) for partition, offset in pairs}
+        if not vector or max(vector) >= self._topic.partitions:
             raise InvalidInput(
                 "Last-Event-ID is not one of ours; leave it out to start from now",
                 faults=[Fault("Last-Event-ID", "not an id of this stream")],
@@ -141,6 +155,6 @@ def _event(record: Record, wanted: Wanted) -> Event[Any] | None:
 
 
 def _cut(client: asyncio.Queue[Record | None]) -> None:
-    while client.full():
+    while not client.empty():  # all of it: an id that is given out covers every event before it
         client.get_nowait()
     client.put_nowait(None)

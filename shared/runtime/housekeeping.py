@@ -34,6 +34,8 @@ class Housekeeping:
             for rule in _RULES:
                 while await through_outage(lambda rule=rule: self._apply(rule), stopping=self._stopping) == _CHUNK:  # type: ignore[misc]
                     await pause(0.1, self._stopping)
+                    if self._stopping.is_set():
+                        return
             await pause(_EVERY_SECONDS, self._stopping)
 
     async def stop(self) -> None:

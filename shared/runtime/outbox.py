@@ -1,7 +1,8 @@
 """The outbox relay: ships committed events to the bus in order, deletes them after the ack.
 
 A crash between ack and delete sends again; consumers drop the repeat by event id. One relay per service holds the
-lease: two at once would be safe for effects, but could turn the order of a customer's events around.
+lease, so that the work is done once. Two at once, for the length of a send that outlasts the lease, do no harm: each
+sends from the oldest row on, so that the first copies of a customer's events keep their order.
 """
 
 import asyncio
@@ -15,12 +16,18 @@ from shared.db.unit_of_work import load_headers
 from shared.db.wakeup import wait
 from shared.runtime.component import owner_name
 from shared.runtime.lease import LEASE_SECONDS, Lease
-from shared.runtime.patience import through_outage
+from shared.runtime.patience import pause, through_outage
 from shared.telemetry import metrics
+from shared.telemetry.logging import get_logger
 
+log = get_logger(__name__)
 # 1,000 rows read, sent and deleted together; larger batches won nothing in the bench.
 _BATCH = 1000
+_COUNT_SECONDS = 5.0
+# At stop what is committed is still shipped, but not waited for: it is safe in its table.
+_DRAIN_SECONDS = 5.0
 _READ = "select id, topic, key, value, headers from outbox order by id limit :limit"
+_COUNT = "select count(*) from outbox"
 _DELETE = "delete from outbox where id = any(cast(:ids as bigint[]))"
 
 
@@ -34,37 +41,49 @@ class OutboxRelay:
         self._wakeup = wakeup
         self._lease = Lease(database, "outbox", owner_name())
         self._renew_at = 0.0
+        self._count_at = 0.0
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Relay until `stop`, then ship what is already committed."""
         while not self._stopping.is_set():
-            if not await through_outage(self._hold, stopping=self._stopping):
-                await wait(self._wakeup, timeout_seconds=LEASE_SECONDS / 3)
-            elif not await through_outage(self._ship, stopping=self._stopping):
+            if not await through_outage(self._turn, stopping=self._stopping):
                 await wait(self._wakeup, timeout_seconds=1.0)
-        if await self._hold():
-            while await self._ship():
-                pass
-            await self._lease.release()
+        try:
+            async with asyncio.timeout(_DRAIN_SECONDS):
+                while await self._turn():
+                    pass
+                await self._lease.release()
+        except TimeoutError:
+            log.warning("outbox_left_for_later", service=self._database.schema)
 
     async def stop(self) -> None:
         """Ship the rest and end."""
         self._stopping.set()
         self._wakeup.set()
 
+    async def _turn(self) -> bool:
+        """Ship a batch if the lease is ours, or can be had; True when there is more."""
+        if await self._hold():
+            return await self._ship()
+        await pause(LEASE_SECONDS / 10, self._stopping)  # not by wake-up: each would be a try at the lease
+        return False
+
     async def _hold(self) -> bool:
         if time.monotonic() < self._renew_at:
             return True
         held = await self._lease.take() is not None
-        # Renewed at a third, and a send may take 15 s at most: ours is over before anybody else begins or is renewed.
         self._renew_at = time.monotonic() + LEASE_SECONDS / 3 if held else 0.0
         return held
 
     async def _ship(self) -> bool:
         async with self._database.reader() as reader:
             rows = await reader.all(_READ, {"limit": _BATCH})
-        metrics.OUTBOX.labels(self._database.schema).set(len(rows))
+            if len(rows) == _BATCH and time.monotonic() > self._count_at:
+                metrics.OUTBOX.labels(self._database.schema).set(await reader.scalar(_COUNT))
+                self._count_at = time.monotonic() + _COUNT_SECONDS
+        if len(rows) < _BATCH:
+            metrics.OUTBOX.labels(self._database.schema).set(len(rows))
         if not rows:
             return False
         await self._producer.send(_messages(rows))
@@ -72,6 +91,7 @@ class OutboxRelay:
             await uow.execute(_DELETE, {"ids": [row.id for row in rows]})
         for row in rows:
             metrics.PUBLISHED.labels(row.topic).inc()
+        metrics.OUTBOX.labels(self._database.schema).dec(len(rows))
         return len(rows) == _BATCH
 
 

@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from shared.bus.port import BusUnavailable
 from shared.core.errors import Unavailable
 from shared.db.database import is_outage
 from shared.runtime.backoff import Backoff
@@ -28,11 +27,15 @@ async def through_outage(
         try:
             return await attempt()
         except Exception as error:
-            outage = isinstance(error, Unavailable | BusUnavailable) or is_outage(error)
-            if not outage or (stopping is not None and stopping.is_set()):
+            if not is_outage_of_ours(error) or (stopping is not None and stopping.is_set()):
                 raise
         waiting()
         await pause(backoff.delay(), stopping)
+
+
+def is_outage_of_ours(error: BaseException) -> bool:
+    """True when the database, the bus or another thing that we depend on is away: waiting mends it."""
+    return isinstance(error, Unavailable) or is_outage(error)
 
 
 async def pause(seconds: float, stopping: asyncio.Event | None) -> None:

@@ -17,6 +17,7 @@ insert into consumer_position (group_name, topic, partition, epoch, owner, next_
 select :group, topic, partition, 1, :owner, first_offset
 from unnest(cast(:topics as text[]), cast(:partitions as int[]), cast(:first_offsets as bigint[]))
     as wanted (topic, partition, first_offset)
+order by topic, partition
 on conflict (group_name, topic, partition)
 do update set epoch = consumer_position.epoch + 1, owner = excluded.owner
 returning topic, partition, epoch, next_offset"""

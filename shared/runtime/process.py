@@ -1,13 +1,12 @@
 """How one service runs as a process of its own (`python -m services.scoring`): the cluster's way."""
 
 import asyncio
-import os
 import sys
 
 from pydantic import Field
 
 from shared.core.errors import CloseloopError
-from shared.core.settings import Settings
+from shared.core.settings import Settings, SettingsError
 from shared.http.app import Readiness, create_app
 from shared.runtime.component import Service
 from shared.runtime.supervisor import HttpServer, Supervisor, listen
@@ -32,15 +31,15 @@ def run_service(settings: ProcessSettings, service: Service) -> None:
         sys.exit(asyncio.run(_serve(settings, service)))
     except CloseloopError as error:
         sys.exit(f"closeloop {service.name}: {error.detail}")
-    except OSError as error:
-        address = f"{settings.http_host}:{settings.http_port}"
-        sys.exit(
-            f"closeloop {service.name}: cannot listen on {address} ({os.strerror(error.errno or 0)}); set HTTP_PORT"
-        )
 
 
 async def _serve(settings: ProcessSettings, service: Service) -> int:
     readiness = Readiness(service.checks)
     app = create_app(f"closeloop {service.name}", VERSION, service.routers, readiness)
-    server = HttpServer(app, listen(settings.http_host, settings.http_port))
-    return await Supervisor([service], server, readiness).run()
+    try:
+        listener = listen(settings.http_host, settings.http_port)
+    except OSError as error:
+        address = f"{settings.http_host}:{settings.http_port}"
+        raise SettingsError(f"cannot listen on {address} ({error.strerror}); set HTTP_HOST and HTTP_PORT") from None
+    with listener:
+        return await Supervisor([service], HttpServer(app, listener), readiness).run()

@@ -7,13 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from shared.bus import codec
-from shared.core.errors import Unavailable
-from shared.db.database import Database, is_outage
+from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork, load_headers
 from shared.db.wakeup import wait
 from shared.runtime import dead_letters
 from shared.runtime.consumer import Subscription
-from shared.runtime.patience import through_outage
+from shared.runtime.patience import is_outage_of_ours, through_outage
 from shared.runtime.positions import Positions
 from shared.runtime.timers import Timer, TimerHandler
 from shared.telemetry.logging import get_logger
@@ -54,7 +53,7 @@ class Replays:
                 await self._menders[letter.origin](letter, uow)
                 await dead_letters.settle(uow, letter.id, None)
         except Exception as error:  # kept with the letter: this is what the operator wants to see
-            if letter is None or is_outage(error) or isinstance(error, Unavailable):
+            if letter is None or is_outage_of_ours(error):
                 raise
             async with self._database.unit_of_work() as uow:
                 await dead_letters.settle(uow, letter.id, error)
@@ -84,7 +83,7 @@ def menders_of_timers(handlers: Mapping[str, TimerHandler]) -> dict[str, Mend]:
     def mender(kind: str, handle: TimerHandler) -> Mend:
         async def mend(letter: Any, uow: UnitOfWork) -> None:
             kept = json.loads(letter.value)
-            due_at: datetime = letter.parked_at
+            due_at = datetime.fromisoformat(kept["due_at"])
             await handle([Timer(kind, kept["key"], letter.workspace, due_at, kept["payload"])], uow)
 
         return mend

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import time
@@ -12,7 +13,8 @@ from starlette.types import ASGIApp
 
 from shared.http.app import Readiness
 from shared.runtime.component import Component, Service
-from shared.runtime.patience import through_outage
+from shared.runtime.dead_letters import describe
+from shared.runtime.patience import is_outage_of_ours, through_outage
 from shared.telemetry.logging import get_logger
 
 log = get_logger(__name__)
@@ -20,6 +22,8 @@ log = get_logger(__name__)
 DRAIN_SECONDS = 20.0
 # Time for load balancers to see /readyz fail before we stop accepting.
 UNREADY_SECONDS = 2.0
+# A terminal and a wrapper may both pass on one Ctrl-C; a second one that is meant comes later than this.
+_SAME_SIGNAL_SECONDS = 0.5
 
 
 class HttpServer:
@@ -74,53 +78,90 @@ class Supervisor:
         self._components: list[Component] = [part for service in services for part in service.components]
         if server is not None:
             self._components.append(server)
+        self._components += [feed for service in services for feed in service.feeds]
         self._readiness = readiness
         self._signal = asyncio.Event()
+        self._signalled_at = 0.0
 
     def shut_down(self) -> None:
         """As SIGTERM does."""
         self._signal.set()
 
+    def _signalled(self, number: int) -> None:
+        now = time.monotonic()
+        if not self._signal.is_set():
+            self._signalled_at = now
+            self.shut_down()
+        elif now - self._signalled_at > _SAME_SIGNAL_SECONDS:
+            log.warning("ended_at_once", signal=signal.Signals(number).name)
+            os._exit(128 + number)
+
     async def run(self, *, unready_seconds: float = UNREADY_SECONDS) -> int:
-        """Run to the end; the exit code. A second signal ends it at once."""
+        """Run to the end; the exit code. A second signal ends the process at once. Raises what a start raised that no
+        waiting mends."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.shut_down)
-        await self._start()
-        tasks = {asyncio.create_task(part.run(), name=part.name): part for part in self._components}
+            loop.add_signal_handler(number, self._signalled, number)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        try:
+            if not await self._start():
+                return 0
+            tasks = {asyncio.create_task(part.run(), name=part.name): part for part in self._components}
+            failed = await self._wait(tasks)
+            self._readiness.draining = True
+            deadline = time.monotonic() + DRAIN_SECONDS
+            if not failed:
+                await asyncio.sleep(unready_seconds)
+            failed |= await self._drain(tasks, deadline)
+            return 1 if failed else 0
+        finally:
+            await self._close(deadline)
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+    async def _wait(self, tasks: dict["asyncio.Task[None]", Component]) -> bool:
+        """Until a signal, or until a component ends: True, as none ends by itself."""
         ended = asyncio.create_task(self._signal.wait())
         await asyncio.wait([ended, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        failed = [task for task in tasks if task.done() and not self._signal.is_set()]
-        for task in failed:
-            error = task.exception() if not task.cancelled() else None
-            log.critical("component_ended", component=task.get_name(), exc_info=error, error=str(error))
         ended.cancel()
-        self._readiness.draining = True
-        deadline = time.monotonic() + DRAIN_SECONDS
-        if not failed:
-            await asyncio.sleep(unready_seconds)
-        await self._drain(tasks, deadline)
-        await self._close(deadline)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
-        return 1 if failed else 0
+        failed = [] if self._signal.is_set() else [task for task in tasks if task.done()]
+        for task in failed:
+            error = _error_of(task)
+            reason = "it returned" if error is None else describe(error)
+            log.critical("component_ended", component=task.get_name(), error=reason, exc_info=error)
+        return bool(failed)
 
-    async def _start(self) -> None:
-        """Connect; an outage of what we depend on is waited for, a signal ends the wait."""
+    async def _start(self) -> bool:
+        """Connect; an outage of what we depend on is waited for. False when a signal ended the wait."""
         for service in self._services:
             for start in service.start:
-                await through_outage(start, stopping=self._signal)
+                try:
+                    await through_outage(start, stopping=self._signal)
+                except Exception as error:
+                    if not (self._signal.is_set() and is_outage_of_ours(error)):
+                        raise
+                if self._signal.is_set():
+                    return False
+        return True
 
-    async def _drain(self, tasks: dict["asyncio.Task[None]", Component], deadline: float) -> None:
-        """Stop in reverse order of start, so that what feeds others ends first; what takes too long is cancelled."""
+    async def _drain(self, tasks: dict["asyncio.Task[None]", Component], deadline: float) -> bool:
+        """Stop in reverse order of start, so that what feeds others ends first; what takes too long is cancelled.
+        True when one ended in an error that is not an outage."""
+        failed = False
         for task, part in reversed(list(tasks.items())):
-            await part.stop()
+            already = task.done()
             budget = max(0.1, min(10.0, deadline - time.monotonic()))
-            _, pending = await asyncio.wait([task], timeout=budget)
+            stopping = asyncio.create_task(_stop(part, task))
+            _, pending = await asyncio.wait([stopping], timeout=budget)
             if pending:
                 log.warning("component_cancelled", component=part.name)
+                stopping.cancel()
                 task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            elif not already and (error := _error_of(task)) is not None:
+                failed |= not is_outage_of_ours(error)
+                log.warning("component_stopped_in_error", component=part.name, error=describe(error), exc_info=error)
+        await asyncio.wait(tasks, timeout=1.0)  # for those that were cancelled
+        return failed
 
     async def _close(self, deadline: float) -> None:
         for service in reversed(self._services):
@@ -130,3 +171,16 @@ class Supervisor:
                         await close()
                 except Exception as error:  # we are leaving; nothing durable depends on it
                     log.warning("close_failed", service=service.name, error=type(error).__name__)
+
+
+async def _stop(part: Component, task: "asyncio.Task[None]") -> None:
+    try:
+        await part.stop()
+    except Exception as error:  # the others are to be stopped all the same
+        log.warning("stop_failed", component=part.name, error=describe(error), exc_info=error)
+        task.cancel()
+    await asyncio.wait([task])
+
+
+def _error_of(task: "asyncio.Task[None]") -> BaseException | None:
+    return None if not task.done() or task.cancelled() else task.exception()

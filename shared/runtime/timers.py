@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from shared.core.errors import Unavailable
-from shared.db.database import Database, is_outage
+from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork
 from shared.db.wakeup import wait
 from shared.runtime import dead_letters
-from shared.runtime.patience import through_outage
+from shared.runtime.patience import is_outage_of_ours, through_outage
 from shared.telemetry import metrics
 from shared.telemetry.logging import get_logger
 
@@ -19,16 +18,22 @@ log = get_logger(__name__)
 _BATCH = 100
 _TAKE = """
 with due as (
-    select kind, key from timer
+    select workspace, kind, key from timer
     where due_at <= clock_timestamp() and kind = :kind
     order by due_at limit :limit for update skip locked
 )
-delete from timer using due where timer.kind = due.kind and timer.key = due.key
+delete from timer using due
+where timer.workspace = due.workspace and timer.kind = due.kind and timer.key = due.key
 returning timer.kind, timer.key, timer.workspace, timer.due_at, timer.payload,
           extract(epoch from clock_timestamp() - timer.due_at)::float8 as late_seconds"""
 _NEXT = """
-select extract(epoch from min(due_at) - clock_timestamp())::float8 from timer
-where kind = any(cast(:kinds as text[]))"""
+select extract(epoch from min(first.due_at) - clock_timestamp())::float8
+from unnest(cast(:kinds as text[])) as handled (kind),
+     lateral (select due_at from timer where timer.kind = handled.kind order by due_at limit 1) as first"""
+_REMOVE = """
+delete from timer where workspace = :workspace and kind = :kind and key = :key and due_at = :due_at"""
+# The next one may be in the hands of another process, which we cannot see: look again no sooner than this.
+_LEAST_IDLE_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,15 @@ class TimerLoop:
         self._database = database
         self._wakeup = wakeup
         self._handlers = dict(handlers)
+        self._poison = {kind: dead_letters.PoisonLimit() for kind in handlers}
+        self._stopped: set[str] = set()
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Fire until `stop`."""
         while not self._stopping.is_set():
             fired = False
-            for kind in self._handlers:
+            for kind in self._handlers.keys() - self._stopped:
                 fired |= await through_outage(lambda kind=kind: self._fire(kind, _BATCH), stopping=self._stopping)  # type: ignore[misc]
             if not fired:
                 await wait(self._wakeup, await through_outage(self._idle_seconds, stopping=self._stopping))
@@ -71,10 +78,12 @@ class TimerLoop:
 
     async def _idle_seconds(self) -> float:
         async with self._database.reader() as reader:
-            seconds = await reader.scalar(_NEXT, {"kinds": list(self._handlers)})
-        return 1.0 if seconds is None else min(1.0, max(0.0, seconds))
+            seconds = await reader.scalar(_NEXT, {"kinds": list(self._handlers.keys() - self._stopped)})
+        return 1.0 if seconds is None else min(1.0, max(_LEAST_IDLE_SECONDS, seconds))
 
     async def _fire(self, kind: str, limit: int) -> bool:
+        """Fire up to `limit` timers that are due, alone if they fail together; False when there was none."""
+        timers: list[Timer] = []
         try:
             async with self._database.unit_of_work() as uow:
                 timers, late = await self._take(uow, kind, limit)
@@ -82,14 +91,16 @@ class TimerLoop:
                     return False
                 await self._handlers[kind](timers, uow)
         except Exception as error:
-            if is_outage(error) or isinstance(error, Unavailable):
+            if is_outage_of_ours(error):
                 raise
-            if limit > 1:
-                while await self._fire(kind, 1):
-                    pass
-                return True
-            await self._park(kind, error)
+            if len(timers) > 1:
+                for _ in timers:
+                    if not await self._fire(kind, 1) or kind in self._stopped or self._stopping.is_set():
+                        break
+            else:
+                await self._park(timers[0], error)
             return True
+        self._poison[kind].handled(len(timers))
         for seconds in late:
             metrics.TIMERS_LATE.labels(self._database.schema, kind).observe(seconds)
         return True
@@ -100,10 +111,18 @@ class TimerLoop:
         timers = [Timer(row.kind, row.key, row.workspace, row.due_at, row.payload) for row in ordered]
         return timers, [max(0.0, row.late_seconds) for row in ordered]
 
-    async def _park(self, kind: str, error: Exception) -> None:
-        """The first due timer cannot be handled: keep it as a dead letter, so that those behind it fire."""
+    async def _park(self, timer: Timer, error: Exception) -> None:
+        """It cannot be handled: keep it as a dead letter, so that those behind it fire. When too many fail, the handler
+        is at fault: its timers wait in the table for a mended one."""
+        if self._poison[timer.kind].reached():
+            self._stopped.add(timer.kind)
+            metrics.STOPPED_PARTITIONS.labels(self.name, timer.kind).inc()
+            log.critical("timers_stopped", kind=timer.kind, hint="mend the handler, restart, then replay dead letters")
+            return
         async with self._database.unit_of_work() as uow:
-            timers, _ = await self._take(uow, kind, 1)
-            for timer in timers:
-                log.error("timer_parked", kind=kind, key=timer.key, error=dead_letters.describe(error), exc_info=error)
-                await dead_letters.park_timer(uow, timer.kind, timer.key, timer.workspace, timer.payload, error)
+            where = {"workspace": timer.workspace, "kind": timer.kind, "key": timer.key, "due_at": timer.due_at}
+            if (await uow.execute(_REMOVE, where)).rowcount == 0:
+                return  # fired elsewhere, or moved, since it failed here
+            await dead_letters.park_timer(uow, error=error, **asdict(timer))
+        self._poison[timer.kind].parked()
+        log.error("timer_parked", kind=timer.kind, key=timer.key, error=dead_letters.describe(error), exc_info=error)

@@ -121,8 +121,11 @@ async def test_a_handler_that_fails_for_all_stops_the_partition_and_a_replay_los
     assert sorted(await effects(made)) == sorted(feedback(n, customer=ONE_CUSTOMER).id for n in range(150))
 
 
-async def test_a_member_that_lost_its_partition_changes_nothing(made: Database, bus: Bus) -> None:
+async def test_a_member_that_lost_its_partition_changes_nothing(
+    made: Database, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A zombie: it was frozen inside its transaction while another member took over."""
+    monkeypatch.setattr(consumer_module, "RECLAIM_SECONDS", 1.0)
     entered, thaw = asyncio.Event(), asyncio.Event()
 
     async def freeze(events: Sequence[Event[Any]], uow: UnitOfWork) -> None:

@@ -11,12 +11,12 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared.bus.port import Headers, Message, Record
+from shared.bus.port import Headers, Message, Record, refuse_oversized
 from shared.contracts.envelope import WORKSPACE_PATTERN, Event, EventData
 from shared.contracts.registry import BY_TYPE
 from shared.core.clock import rfc3339
 from shared.core.errors import BadRecord, Fault
-from shared.telemetry.tracing import current_traceparent
+from shared.telemetry.tracing import onward_traceparent
 
 CONTENT_TYPE = b"application/json"
 _WORKSPACE = re.compile(WORKSPACE_PATTERN)
@@ -28,7 +28,8 @@ def _adapter(kind: Any) -> TypeAdapter[EventData]:
 
 
 def encode(event: Event[Any]) -> Message:
-    """The message of an event. The trace that is current here goes on with it."""
+    """The message of an event; its trace goes on with it. Raises MessageTooLarge: refused where it is made, it cannot
+    hold up the outbox behind it."""
     data: EventData = event.data
     headers: list[tuple[str, bytes]] = [
         ("content-type", CONTENT_TYPE),
@@ -42,14 +43,16 @@ def encode(event: Event[Any]) -> Message:
     ]
     if event.causation_id is not None:
         headers.append(("ce_causationid", str(event.causation_id).encode()))
-    if traceparent := current_traceparent() or event.traceparent:
+    if traceparent := onward_traceparent(event.traceparent):
         headers.append(("traceparent", traceparent.encode()))
-    return Message(
+    message = Message(
         topic=data.topic.name,
         key=event.record_key(),
         value=_adapter(type(data)).dump_json(data, exclude_none=True),
         headers=tuple(headers),
     )
+    refuse_oversized([message])
+    return message
 
 
 def decode(record: Record | Message) -> Event[Any]:

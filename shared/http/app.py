@@ -1,5 +1,6 @@
 """The app factory: every service's HTTP side looks and fails alike."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from shared.telemetry.metrics import exposition
 
 BODY_LIMIT_BYTES = 256 * 1024
 Check = Callable[[], Awaitable[object]]
+_CHECK_SECONDS = 2.0
 
 
 class Readiness:
@@ -25,15 +27,20 @@ class Readiness:
     async def report(self) -> tuple[bool, dict[str, str]]:
         """(ready, check → `ok` or what is wrong)."""
         states: dict[str, str] = {"shutdown": "draining"} if self.draining else {}
-        for name, check in self.checks.items():
-            try:
-                await check()
-                states[name] = "ok"
-            except CloseloopError as error:
-                states[name] = error.detail
-            except Exception as error:  # whatever a check meets is a reason not to be ready, not a fault of /readyz
-                states[name] = type(error).__name__
+        outcomes = await asyncio.gather(*(_state(check) for check in self.checks.values()))
+        states |= dict(zip(self.checks, outcomes, strict=True))
         return all(state == "ok" for state in states.values()), states
+
+
+async def _state(check: Check) -> str:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check()
+    except CloseloopError as error:
+        return error.detail
+    except Exception as error:  # whatever a check meets is a reason not to be ready, not a fault of /readyz
+        return type(error).__name__
+    return "ok"
 
 
 def create_app(title: str, version: str, routers: Sequence[APIRouter], readiness: Readiness, **options: Any) -> FastAPI:

@@ -13,6 +13,8 @@ from shared.db.platform import ApiKeys, StoredKey
 CACHE_SECONDS = 5.0
 # While the database is away known keys go on working, so that ingest can go on accepting (delivery.md P11).
 OUTAGE_CACHE_SECONDS = 3600.0
+# After a failed query known keys are not asked for again so soon: every request would wait for the same outage.
+_RETRY_SECONDS = 1.0
 _CACHE_LIMIT = 10_000
 _REFUSED = "no valid API key; send it as `Authorization: Bearer clk_…`"
 
@@ -22,7 +24,9 @@ class Authenticator:
 
     def __init__(self, keys: ApiKeys) -> None:
         self._keys = keys
-        self._cache: dict[str, tuple[float, StoredKey | None]] = {}
+        # Only keys that exist: whoever makes up ids must not push out those that an outage needs.
+        self._cache: dict[str, tuple[float, StoredKey]] = {}
+        self._away_until = 0.0
 
     def require(self, *roles: Role) -> Callable[[Request], Awaitable[Principal]]:
         """A FastAPI dependency that gives the Principal: 401 without a good key, 403 with one that lacks the role."""
@@ -47,17 +51,20 @@ class Authenticator:
     async def _find(self, key_id: str) -> StoredKey | None:
         now = time.monotonic()
         cached = self._cache.get(key_id)
-        if cached is not None and now - cached[0] < CACHE_SECONDS:
+        if cached is not None and now - cached[0] < (OUTAGE_CACHE_SECONDS if now < self._away_until else CACHE_SECONDS):
             return cached[1]
         try:
             stored = await self._keys.find(key_id)
         except Unavailable:
+            self._away_until = time.monotonic() + _RETRY_SECONDS
             if cached is not None and now - cached[0] < OUTAGE_CACHE_SECONDS:
                 return cached[1]
             raise
-        if len(self._cache) >= _CACHE_LIMIT:
-            self._cache.clear()
-        self._cache[key_id] = (now, stored)
+        self._cache.pop(key_id, None)
+        if stored is not None:
+            self._cache[key_id] = (now, stored)
+            if len(self._cache) > _CACHE_LIMIT:
+                del self._cache[next(iter(self._cache))]  # the one that was looked up longest ago
         return stored
 
 

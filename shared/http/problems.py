@@ -1,6 +1,6 @@
 """Errors as problem+json (RFC 9457): what is wrong, where, and what to do. No stack, SQL or host ever leaves."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -15,6 +15,9 @@ from shared.telemetry.logging import get_logger
 
 log = get_logger(__name__)
 MEDIA_TYPE = "application/problem+json"
+# A body of 256 KiB can hold tens of thousands of faults, and a path may be a key that somebody sent.
+_MOST_FAULTS = 100
+_LONGEST_TEXT = 300
 
 
 class FaultModel(BaseModel):
@@ -35,13 +38,22 @@ class Problem(BaseModel):
 
 
 def problem(
-    status: int, title: str, detail: str, *, faults: Any = (), headers: Mapping[str, str] | None = None
+    status: int, title: str, detail: str, *, faults: Sequence[Any] = (), headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """A problem+json answer."""
-    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    text = detail.encode(errors="replace").decode()
+    body: dict[str, Any] = {"type": "about:blank", "title": title, "status": status, "detail": text}
     if faults:
-        body["faults"] = [{"path": fault.path, "reason": fault.reason} for fault in faults]
+        body["faults"] = [{"path": _fit(fault.path), "reason": _fit(fault.reason)} for fault in faults[:_MOST_FAULTS]]
+        if len(faults) > _MOST_FAULTS:
+            body["detail"] += f" There are {len(faults)} faults, of which the first {_MOST_FAULTS} are listed."
     return JSONResponse(body, status_code=status, media_type=MEDIA_TYPE, headers=dict(headers or {}))
+
+
+def _fit(text: str) -> str:
+    """A part of somebody's input, short enough to answer, and free of lone surrogates, which no answer can carry."""
+    short = text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
+    return short.encode(errors="replace").decode()
 
 
 def problem_of(error: CloseloopError) -> JSONResponse:

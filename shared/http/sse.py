@@ -6,12 +6,19 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi.responses import StreamingResponse
+from starlette.types import Message, Send
 
 from shared.contracts.envelope import Event
 from shared.core.clock import rfc3339
+from shared.core.errors import Unavailable
+from shared.telemetry.logging import get_logger
 from shared.telemetry.metrics import SSE_CLIENTS
 
+log = get_logger(__name__)
 _HEARTBEAT_SECONDS = 15.0
+# A client that takes nothing for this long is cut (P8): its socket buffer is full and stays so.
+STALLED_SECONDS = 20.0
+Events = AsyncIterator[tuple[str, Event[Any]]]
 _HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 
 
@@ -30,30 +37,58 @@ def structured(event: Event[Any]) -> dict[str, Any]:
     }
 
 
-def event_stream(name: str, events: AsyncIterator[tuple[str, Event[Any]]]) -> StreamingResponse:
-    """The answer of a stream route. `name` labels the metric."""
-    return StreamingResponse(_lines(name, events), media_type="text/event-stream", headers=_HEADERS)
+class EventStream(StreamingResponse):
+    """A stream whose client is let go of when it leaves, and when it stops reading."""
 
+    media_type = "text/event-stream"
 
-async def _lines(name: str, events: AsyncIterator[tuple[str, Event[Any]]]) -> AsyncIterator[str]:
-    SSE_CLIENTS.labels(name).inc()
-    following: asyncio.Future[tuple[str, Event[Any]]] | None = None
-    try:
+    def __init__(self, name: str, events: Events) -> None:
+        self._name = name
+        self._events = events
+        self._following: asyncio.Future[tuple[str, Event[Any]]] | None = None
+        super().__init__(self._lines(), headers=_HEADERS)
+
+    async def stream_response(self, send: Send) -> None:
+        """Send until the stream ends or the client does."""
+
+        async def impatient(message: Message) -> None:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await send(message)
+
+        SSE_CLIENTS.labels(self._name).inc()
+        try:
+            await super().stream_response(impatient)
+        except TimeoutError:
+            log.info("stalled_client_cut", stream=self._name)
+        finally:
+            SSE_CLIENTS.labels(self._name).dec()
+            # Now, not when somebody collects the generator; and wholly, also where our task is being cancelled.
+            await asyncio.shield(asyncio.ensure_future(self._let_go()))
+
+    async def _lines(self) -> AsyncIterator[str]:
         yield "retry: 1000\n\n"
         while True:
-            following = following or asyncio.ensure_future(anext(events))
-            done, _ = await asyncio.wait([following], timeout=_HEARTBEAT_SECONDS)
+            self._following = self._following or asyncio.ensure_future(anext(self._events))
+            done, _ = await asyncio.wait([self._following], timeout=_HEARTBEAT_SECONDS)
             if not done:
                 yield ": still here\n\n"
                 continue
             try:
-                identifier, event = following.result()
-            except StopAsyncIteration:
+                identifier, event = self._following.result()
+            except (StopAsyncIteration, Unavailable):  # after an outage the client reads on from its last id
                 return
-            following = None
+            self._following = None
             body = json.dumps(structured(event), ensure_ascii=False, separators=(",", ":"))
             yield f"id: {identifier}\nevent: {event.data.topic.name}\ndata: {body}\n\n"
-    finally:
-        if following is not None:
-            following.cancel()
-        SSE_CLIENTS.labels(name).dec()
+
+    async def _let_go(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.wait([self._following])
+        if (close := getattr(self._events, "aclose", None)) is not None:
+            await close()
+
+
+def event_stream(name: str, events: Events) -> EventStream:
+    """The answer of a stream route. `name` labels the metric."""
+    return EventStream(name, events)

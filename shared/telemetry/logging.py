@@ -62,6 +62,8 @@ def get_logger(name: str) -> Logger:
 def _failure(_logger: Any, _method: str, fields: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Replace `exc_info` by where it happened and the class of each error of the chain: the text of a foreign error
     (a key value in a database's detail, a rejected input) may identify a person, and must not reach a log."""
+    if fields.get("logger") == "asyncio":  # its further lines show objects, with the text of their errors
+        fields["event"] = str(fields["event"]).partition("\n")[0]
     error = fields.pop("exc_info", None)
     if error is True:
         error = sys.exc_info()[1]

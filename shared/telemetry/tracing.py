@@ -27,6 +27,15 @@ def current_traceparent() -> str | None:
     return carrier.get("traceparent")
 
 
+def onward_traceparent(cause: str | None) -> str | None:
+    """What goes on with an event: the running span if it is of the trace of its cause (or there is none), else the
+    cause's: in a batch every event keeps its own trace."""
+    current = current_traceparent()
+    if cause is None or (current is not None and current.split("-")[1:2] == cause.split("-")[1:2]):
+        return current
+    return cause
+
+
 @contextmanager
 def span(name: str, traceparent: str | None = None) -> Iterator[None]:
     """Run a block as a span: a child of `traceparent` where given, else of the current one."""

@@ -9,10 +9,12 @@ from uuid import UUID
 from shared.db.database import Database
 from shared.db.unit_of_work import load_headers
 
-_COLUMNS = "id, origin, workspace, partition, record_offset, key, value, headers, error_class, error, attempts, state, parked_at"
-_LIST = f"""
-select {_COLUMNS} from dead_letter
+_LIST = """
+select id, origin, workspace, partition, record_offset, key, value, headers, error_class, error, attempts, state,
+       parked_at
+from dead_letter
 where (cast(:state as text) is null or state = :state) and (cast(:origin as text) is null or origin = :origin)
+  and (cast(:id as uuid) is null or id = :id)
 order by parked_at desc, id desc limit :limit"""
 _CHANGE = """
 update dead_letter set state = :state where id = any(array(
@@ -56,7 +58,7 @@ class DeadLetterAdmin:
         found: list[DeadLetter] = []
         for database in self._databases:
             async with database.reader() as reader:
-                rows = await reader.all(_LIST, {"state": state, "origin": origin, "limit": limit})
+                rows = await reader.all(_LIST, {"state": state, "origin": origin, "id": None, "limit": limit})
             found += [_letter(database.schema, row) for row in rows]
         return sorted(found, key=lambda letter: letter.parked_at, reverse=True)[:limit]
 
@@ -64,7 +66,7 @@ class DeadLetterAdmin:
         """One dead letter, or None."""
         for database in self._databases:
             async with database.reader() as reader:
-                row = await reader.first(f"select {_COLUMNS} from dead_letter where id = :id", {"id": letter_id})
+                row = await reader.first(_LIST, {"state": None, "origin": None, "id": letter_id, "limit": 1})
             if row is not None:
                 return _letter(database.schema, row)
         return None

@@ -1,7 +1,7 @@
 """What aiokafka's clients need from outside: a start that meets a broker, a pace in outages, an end in bounded time.
 
-Some of it needs their private parts; this file knows them, and tests/integration/test_kafka_bus.py notices when they
-move.
+Some of it needs their private parts; this file knows them, and tests/integration/test_kafka_outages.py notices when
+they move.
 """
 
 import asyncio

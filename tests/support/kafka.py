@@ -13,6 +13,7 @@ from typing import NoReturn
 import pytest
 
 from deploy.kafka.broker import HOST, BrokerError, KafkaBroker, find_java, free_port, kafka_version, wait_until_answers
+from shared.bus.port import Bus, Record, TopicPartition
 
 _CONTAINER_READY_SECONDS = 120
 
@@ -97,3 +98,12 @@ def kafka_bootstrap() -> Iterator[str]:
             yield bootstrap
     else:
         missing(f"{reason}, and no docker engine answers")
+
+
+async def values(bus: Bus, topic: str, partition: int = 0) -> list[bytes]:
+    """All that a partition holds."""
+    _, end = (await bus.offsets(topic))[partition]
+    records: list[Record] = []
+    while len(records) < end:
+        records += await bus.read(TopicPartition(topic, partition), len(records), 10_000)
+    return [record.value for record in records]

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry
 from pydantic import BaseModel, Field
@@ -69,7 +69,7 @@ class StatusReport:
             workspace=principal.workspace,
             key_name=principal.name,
             roles=sorted(principal.roles),
-            now=self._started_at + timedelta(seconds=uptime),
+            now=utc_now(),
             started_at=self._started_at,
             uptime_seconds=round(uptime, 3),
             accepted=sum(accepted.values()),

@@ -20,6 +20,7 @@ from shared.db.unit_of_work import UnitOfWork
 from shared.runtime.positions import Positions
 
 HOUR = timedelta(hours=1)
+NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0)
 METRICS = {
     "nps": (0, 10, "nps"),
     "csat": (1, 5, "top_two"),
@@ -28,27 +29,27 @@ METRICS = {
 }
 
 
-class ShiftedClock:
-    """The database clock, moved by `by`: the hour turns when a test says so."""
+class Clock:
+    """Stands at NOW until a test moves it by `by`, so that no hour turns unless a test says so."""
 
     def __init__(self) -> None:
         self.by = timedelta()
 
-    async def __call__(self, connection: Reader | UnitOfWork) -> datetime:
-        from services.scoring.repository.common import database_now
-
-        return await database_now(connection) + self.by
+    async def __call__(self, _: Reader | UnitOfWork) -> datetime:
+        return NOW + self.by
 
 
 @asynccontextmanager
 async def scoring(
-    url: str, *, interval_seconds: float = 0, minimum_n: int = 30, clock: ShiftedClock | None = None
+    url: str, *, interval_seconds: float = 0, minimum_n: int = 30, clock: Clock | None = None
 ) -> AsyncIterator[tuple[ScoringService, Database]]:
     """The service on its schema, without consumer, timers or publisher: a test calls them itself."""
     database = Database(url, "scoring", encode=codec.encode)
-    options: dict[str, Any] = {} if clock is None else {"now": clock}
     try:
-        yield ScoringService(database, minimum_n=minimum_n, interval_seconds=interval_seconds, **options), database
+        yield (
+            ScoringService(database, minimum_n=minimum_n, interval_seconds=interval_seconds, now=clock or Clock()),
+            database,
+        )
     finally:
         await database.stop()
 

@@ -1,0 +1,157 @@
+"""Whatever happens to the events on their way, the scores are those that a recount of the whole log gives."""
+
+import contextlib
+import random
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.scoring.domain import answers
+from services.scoring.domain.windows import WINDOW_OF
+from services.scoring.service import ScoreFilter, ScoringService
+from shared.contracts.envelope import Event
+from shared.db.database import Database
+from shared.db.embedded import EmbeddedPostgres
+from tests.integration.scoring.support import (
+    METRICS,
+    NOW,
+    answered,
+    brute_force,
+    deliver,
+    made_on,
+    outbox,
+    publish_all,
+    rating,
+    scoring,
+)
+from tests.support.postgres import fresh_database
+
+_workspaces = count(1)
+# Ages that matter: within each window, at its edges to the hour, in the previous one, beyond all, still to come.
+_EDGES = [days * 24 + by for days in (7, 14, 30, 60, 90, 180) for by in (-1, 0, 1)]
+_ages = st.one_of(st.integers(-1, 200 * 24), st.sampled_from([0, 0, 1, *_EDGES]))
+
+
+@st.composite
+def versions(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """All versions of one feedback, in order of revision; the last may be a removal."""
+    revisions = sorted(draw(st.sets(st.integers(0, 5), min_size=1, max_size=3)))
+    found = []
+    for revision in revisions:
+        metrics = draw(st.sets(st.sampled_from(sorted(METRICS)), max_size=2))
+        ratings = []
+        for metric in sorted(metrics):
+            low, high, formula = METRICS[metric]
+            whole = draw(st.integers(low, high))
+            part = draw(st.sampled_from([0, 0.25, 0.1])) if formula != "nps" and whole < high else 0
+            ratings.append(rating(metric, whole + part))
+        found.append(
+            {
+                "revision": revision,
+                "ratings": ratings,
+                "age": draw(_ages),
+                "minute": draw(st.sampled_from([0, 1, 29, 59])),
+                "survey_type": draw(st.sampled_from(["relational", "transactional", "transactional", None])),
+                "touchpoint": draw(st.sampled_from([None, "store", "delivery"])),
+                "department": draw(st.sampled_from([None, "support", "sales"])),
+                "product": draw(st.sampled_from([None, "a=b"])),
+                "channel": draw(st.sampled_from(["email", "x"])),
+                "wave": draw(st.sampled_from([None, "w1"])),
+            }
+        )
+    if draw(st.booleans()) and draw(st.booleans()):
+        last = found[-1]
+        found.append({**last, "revision": last["revision"] + draw(st.integers(0, 1)), "removed": True})
+    return found
+
+
+def as_event(workspace: str, n: int, version: dict[str, Any]) -> Event[Any]:
+    fields = {key: value for key, value in version.items() if key not in {"ratings", "age", "minute"}}
+    at = NOW.replace(minute=version["minute"]) - timedelta(hours=version["age"])
+    if version["survey_type"] is None:
+        fields.pop("wave")
+    return answered(n, *version["ratings"], at=at, workspace=workspace, **fields)
+
+
+async def check(service: ScoringService, database: Database, workspace: str, log: Sequence[Event[Any]]) -> None:
+    """Asked scores, published scores and history agree with a recount."""
+    published = {e.data.key(): e.data for e in await outbox(database) if e.workspace == workspace}
+    for days, window in WINDOW_OF.items():
+        expected = brute_force(log, NOW, days)
+        page = await service.page(workspace, ScoreFilter(days=(days,)), None, 10_000)
+        found = {}
+        for item in page.items:
+            assert item.score.previous is not None
+            name = (item.key.metric, item.key.survey_type, item.key.dimensions)
+            previous = item.score.previous
+            found[name] = (item.score.n, item.score.value, previous.n, previous.value)
+            if data := published.get(item.key.in_window(window).name()):
+                assert (data.n, data.value, data.interval) == (item.score.n, item.score.value, item.score.interval)
+            else:
+                assert (item.score.n, previous.n) == (0, 0), f"never published: {name}"
+        for name, wanted in expected.items():
+            assert found.pop(name) == (wanted.n, wanted.value, wanted.previous_n, wanted.previous_value), (name, days)
+        assert {value[0] + value[2] for value in found.values()} <= {0}  # taken back entirely
+
+
+@pytest.fixture(scope="module")
+async def database(postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """One database for all examples; each has a workspace of its own."""
+    with fresh_database(postgres) as url:
+        async with scoring(url) as (_, database):
+            yield database
+
+
+class Crash(Exception):
+    """A process that ends in the middle of a transaction."""
+
+
+async def crash_in(service: ScoringService, database: Database, batch: Sequence[Event[Any]]) -> None:
+    """Handle a batch and die before the commit."""
+    with contextlib.suppress(Crash):
+        async with database.unit_of_work() as uow:
+            await service.count(batch, uow)
+            raise Crash
+
+
+@given(
+    histories=st.lists(versions(), min_size=1, max_size=12),
+    seed=st.integers(0, 2**32),
+    repeats=st.integers(0, 4),
+    restart=st.booleans(),
+)
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+async def test_scores_equal_a_recount(
+    database: Database, histories: list[list[dict[str, Any]]], seed: int, repeats: int, restart: bool
+) -> None:
+    """Corrections, removals, late events, repeats, any order and any batches, failed transactions, a restart."""
+    workspace = f"w{next(_workspaces)}"
+    chance = random.Random(seed)
+    log = [as_event(workspace, n, version) for n, history in enumerate(histories) for version in history]
+    arriving = log + chance.choices(log, k=repeats)
+    chance.shuffle(arriving)
+    cuts = sorted(chance.sample(range(len(arriving) + 1), k=min(3, len(arriving))))
+    batches = [arriving[a:b] for a, b in zip([0, *cuts], [*cuts, len(arriving)], strict=True) if a < b]
+    stop = chance.randrange(len(batches)) if restart else None
+    service = made_on(database)
+    for number, batch in enumerate(batches):
+        if number == stop:
+            answers.series_id.cache_clear()
+            answers.series_of.cache_clear()
+            service = made_on(database)  # a new process: nothing is in memory
+        if chance.random() < 0.2:
+            await crash_in(service, database, batch)
+        await deliver(service, database, batch)
+        if number % 2:
+            await publish_all(service)
+    async with database.unit_of_work() as uow:
+        await service.count(log, uow)  # a replay from the first record, its processed ids forgotten
+    await publish_all(service)
+    await check(service, database, workspace, log)
+    async with database.unit_of_work() as uow:
+        await uow.execute("delete from outbox")

@@ -84,7 +84,10 @@ async def _run(
         services.append(demo.service(address, url, authenticator, say))
     readiness = Readiness({name: check for service in services for name, check in service.checks.items()})
     routers = [router for service in services for router in service.routers]
-    app = create_app("closeloop", VERSION, [*routers, page_routes(authenticator)], readiness)
+    # The page brings its own /docs: FastAPI's load their scripts from elsewhere.
+    app = create_app(
+        "closeloop", VERSION, [*routers, page_routes(authenticator)], readiness, docs_url=None, redoc_url=None
+    )
     _greet(say, address, first_key)
     try:
         supervisor = Supervisor(services, HttpServer(app, listener), readiness)

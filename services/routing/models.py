@@ -119,6 +119,7 @@ assignment = Table(
     Column("resolved_by", Text),
     Column("cause", Text),
     Column("action", Text),
+    Column("declined_by", ARRAY(Text), nullable=False, comment="members who handed it back; asked again after a wait"),
     PrimaryKeyConstraint("workspace", "id"),
     UniqueConstraint("workspace", "feedback_id"),
 )

@@ -17,7 +17,8 @@ LOADING: tuple[AssignmentState, ...] = ("assigned", "taken")
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """As stored. `clock_due_at` is the due time while the first-response clock runs, else None."""
+    """As stored. `clock_due_at` is the due time while the first-response clock runs; `declined_by` are members who
+    handed it back: they are asked again only after a long wait."""
 
     workspace: str
     id: UUID
@@ -55,6 +56,7 @@ class Assignment:
     resolved_by: str | None
     cause: str | None
     action: str | None
+    declined_by: tuple[str, ...] = ()
 
     @property
     def is_open(self) -> bool:

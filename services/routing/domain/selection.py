@@ -125,7 +125,7 @@ def _removed_because(member: Member, desk: Desk, want: Want, teams: tuple[str, .
     if not set(teams) & set(member.teams):
         return f"not in {' or '.join(teams)}" if teams else "no team serves it"
     if member.id in want.without:
-        return "it is taken from them"
+        return "it is handed over from them"
     if not any_language and want.language not in member.languages:
         return f"does not speak {want.language}"
     if want.issues and member.skills and not want.relaxed and not member.skills & set(want.issues):

@@ -30,8 +30,8 @@ _SCHEDULE = """
 insert into timer (kind, key, workspace, due_at, payload)
 select kind, key, workspace, due_at, payload
 from jsonb_populate_recordset(cast(null as timer), cast(:rows as jsonb))
-on conflict (kind, key) do update set due_at = excluded.due_at, payload = excluded.payload"""
-_CANCEL = "delete from timer where kind = :kind and key = any(cast(:keys as text[]))"
+on conflict (workspace, kind, key) do update set due_at = excluded.due_at, payload = excluded.payload"""
+_CANCEL = "delete from timer where workspace = :workspace and kind = :kind and key = any(cast(:keys as text[]))"
 _WITH_QUEUE = """
 select distinct workspace from assignment where state = 'queued'
 union select distinct workspace from assignment where state = 'assigned'"""
@@ -102,10 +102,11 @@ async def schedule(uow: UnitOfWork, clocks: Sequence[Clock]) -> None:
     )
 
 
-async def cancel(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
+async def cancel(uow: UnitOfWork, workspace: str, ids: Sequence[UUID]) -> None:
     """Stop SLA timers."""
     if ids:
-        await uow.execute(_CANCEL, {"kind": SLA_TIMER, "keys": [str(identifier) for identifier in ids]})
+        keys = [str(identifier) for identifier in ids]
+        await uow.execute(_CANCEL, {"workspace": workspace, "kind": SLA_TIMER, "keys": keys})
 
 
 async def of_feedback(uow: UnitOfWork, workspace: str, feedback_ids: Sequence[UUID]) -> dict[UUID, Assignment]:
@@ -162,6 +163,7 @@ async def queue_kinds(uow: UnitOfWork, workspace: str) -> Sequence[Row[Any]]:
         assignment.c.tagged_department,
         assignment.c.language,
         assignment.c.issues,
+        assignment.c.declined_by,
     ]
     query = select(*kind, func.min(assignment.c.queued_at).label("oldest"))
     query = query.where(assignment.c.workspace == workspace, assignment.c.state == "queued").group_by(*kind)
@@ -178,6 +180,7 @@ async def queued(uow: UnitOfWork, workspace: str, kinds: Sequence[Row[Any]], lim
                 assignment.c.tagged_department == kind.tagged_department,
                 assignment.c.language == kind.language,
                 assignment.c.issues == kind.issues,
+                assignment.c.declined_by == kind.declined_by,
             )
             for kind in kinds
         )
@@ -248,7 +251,14 @@ def _rank() -> Any:
 def _assignment(row: Row[Any]) -> Assignment:
     found = {name: row._mapping[name] for name in _COLUMNS}
     terms = tuple(Term(**term) for term in found["priority_terms"])
-    return Assignment(**{**found, "issues": tuple(found["issues"]), "priority_terms": terms})
+    return Assignment(
+        **{
+            **found,
+            "issues": tuple(found["issues"]),
+            "priority_terms": terms,
+            "declined_by": tuple(found["declined_by"]),
+        }
+    )
 
 
 def _history_row(change: Change) -> dict[str, Any]:

@@ -100,6 +100,7 @@ class Agents:
                 member_id=member.id,
                 team=team,
                 queued_at=None,
+                declined_by=(),
                 assigned_at=current.assigned_at if current.member_id == member.id else work.desk.now,
             )
             why = Explanation(chosen_because="took it", priority_terms=current.priority_terms)
@@ -113,7 +114,7 @@ class Agents:
     ) -> None:
         """The customer was answered: stops the first-response clock. The reply itself is sent where the talk is."""
         async with self._database.unit_of_work(actor.workspace) as uow:
-            await assignments.cancel(uow, [identifier])
+            await assignments.cancel(uow, actor.workspace, [identifier])
             work = await self._open(uow, actor, identifier)
             current = work.current
             if current.state == "answered" and current.member_id == work.name():
@@ -152,7 +153,12 @@ class Agents:
                 raise Conflict("it is resolved; reopen it first")
             by = work.name() if current.state == "queued" else work.theirs()
             work.check(sequence)
-            choice = _to_member(work, to_member) if to_member else _to_team(work, to_team, self._rules)
+            if to_member is not None:
+                current = replace(current, declined_by=())
+                choice = _to_member(work, to_member)
+            else:
+                current = replace(current, declined_by=_declined(current))
+                choice = _to_team(work, current, to_team, self._rules)
             if choice.member is not None and choice.member.id == current.member_id and current.state == "assigned":
                 return
             work.ledger.place(current, choice, "handed_over", work.desk, actor=by, note=reason)
@@ -170,7 +176,7 @@ class Agents:
     ) -> None:
         """Close it with cause and action, from any open state."""
         async with self._database.unit_of_work(actor.workspace) as uow:
-            await assignments.cancel(uow, [identifier])
+            await assignments.cancel(uow, actor.workspace, [identifier])
             work = await self._open(uow, actor, identifier)
             current = work.current
             if not current.is_open:
@@ -245,9 +251,15 @@ def _to_member(work: _Work, member_id: str) -> Choice:
     return Choice(member, team, why)
 
 
-def _to_team(work: _Work, team_id: str | None, rules: Rules) -> Choice:
+def _declined(current: Assignment) -> tuple[str, ...]:
+    """Who held it is not given it back at once."""
+    if current.member_id is None or current.member_id in current.declined_by:
+        return current.declined_by
+    return (*current.declined_by, current.member_id)
+
+
+def _to_team(work: _Work, current: Assignment, team_id: str | None, rules: Rules) -> Choice:
     if team_id is not None and work.roster.team(team_id) is None:
         raise InvalidInput(f"no team is called {team_id}", faults=[Fault("to_team", "not a team")])
-    without = frozenset({work.current.member_id} if work.current.member_id else ())
-    want = want_of(work.current, work.roster, teams=(team_id,) if team_id else (), without=without)
-    return choose(work.roster, work.desk, want, work.current.priority_terms, sticky_seconds=rules.sticky_seconds)
+    want = want_of(current, work.roster, teams=(team_id,) if team_id else ())
+    return choose(work.roster, work.desk, want, current.priority_terms, sticky_seconds=rules.sticky_seconds)

@@ -108,7 +108,7 @@ class Intake:
     ) -> None:
         """One workspace, each feedback at most once."""
         ids = [event.data.feedback_id for event in events]
-        await assignments.cancel(uow, await assignments.ids_of_feedback(uow, workspace, ids))
+        await assignments.cancel(uow, workspace, await assignments.ids_of_feedback(uow, workspace, ids))
         await crew.lock(uow, workspace)
         roster = await self._rosters.current(uow, workspace)
         desk = await crew.desk(uow, workspace)

@@ -44,7 +44,7 @@ def want_of(
         language=current.language,
         issues=current.issues,
         last_agent=last_agent,
-        without=without,
+        without=without if relaxed else without | frozenset(current.declined_by),
         relaxed=relaxed,
     )
 
@@ -93,11 +93,13 @@ def chosen(
 
 
 def _somebody(kind: Any, roster: Roster, desk: Desk, rules: Rules) -> bool:
+    relaxed = rules.relaxed(kind.oldest, desk.now)
     want = Want(
         teams=_teams(kind.team, kind.department, kind.tagged_department, roster),
         language=kind.language,
         issues=tuple(kind.issues),
-        relaxed=rules.relaxed(kind.oldest, desk.now),
+        without=frozenset() if relaxed else frozenset(kind.declined_by),
+        relaxed=relaxed,
     )
     return choose(roster, desk, want).member is not None
 

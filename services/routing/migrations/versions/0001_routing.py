@@ -60,9 +60,11 @@ def upgrade() -> None:
             first_response_due_at timestamptz, clock_due_at timestamptz, at_risk_at timestamptz,
             breached_at timestamptz, first_response_at timestamptz, first_response_seconds double precision,
             resolved_at timestamptz, resolved_by text, cause text, action text,
+            declined_by text[] not null,
             primary key (workspace, id), unique (workspace, feedback_id)
         ) with (fillfactor = 80)"""
     )
+    op.execute("comment on column assignment.declined_by is 'members who handed it back; asked again after a wait'")
     op.execute("comment on column assignment.clock_due_at is 'first_response_due_at while the clock runs'")
     op.execute("create index assignment_load on assignment (workspace, member_id) where state in ('assigned', 'taken')")
     op.execute("create index assignment_queue on assignment (workspace, opened_at) where state = 'queued'")

@@ -206,7 +206,7 @@ def _add_import(router: APIRouter, service: IngestService, authenticator: Authen
             form, name = _format(format, request.headers.get("content-type", ""))
             origin = Origin(principal.workspace, "import", name)
             try:
-                traceparent = current_traceparent() or request.headers.get("traceparent")
+                traceparent = current_traceparent()
                 report = await run_import(service, request.stream(), form, origin, traceparent=traceparent)
             except ClientDisconnect:
                 return Response(status_code=499)

@@ -30,6 +30,7 @@ def build(settings: IngestSettings) -> Service:
     composition.check("ingest bus", bus)
     service = composition.service()
     service.start.append(directory.load)
+    service.close.append(directory.stop)
     if settings.bus_url != "postgres":
         # Sources and keys are in memory: with a bus of its own ingest accepts while the database is away.
         del service.checks["ingest database"]

@@ -18,10 +18,10 @@ from shared.db.database import Database, is_outage
 from shared.telemetry.logging import get_logger
 
 log = get_logger(__name__)
-# A change of a source is seen after at most this long.
+# A source that was disabled goes on for at most this long.
 _FRESH_SECONDS = 3.0
-# A key that nobody knows may be a new source: look again, but strangers buy at most this many queries.
-_UNKNOWN_SECONDS = 0.25
+# What cannot be proven may be a new source or secret: we look again before we refuse, at most once in this time.
+_PACE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class Directory:
         self._cipher = cipher
         self._sources: dict[str, Source] = {}
         self._version: tuple[int, datetime | None] | None = None
-        self._checked_at = -_FRESH_SECONDS
+        self._loaded_at = float("-inf")
         self._loading = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
 
-    async def find(self, key: str) -> Source | None:
-        """The live source with this key, or None. Raises Unavailable only while nothing was ever loaded."""
-        age = time.monotonic() - self._checked_at
-        if age > _FRESH_SECONDS or (key not in self._sources and age > _UNKNOWN_SECONDS):
-            await self._refresh()
+    def find(self, key: str) -> Source | None:
+        """The live source with this key, or None. Never waits: what is old is renewed beside the request."""
+        if time.monotonic() - self._loaded_at > _FRESH_SECONDS and (self._renewal is None or self._renewal.done()):
+            self._renewal = asyncio.create_task(self.renew(), name="sources renewal")
         return self._sources.get(key)
 
     async def load(self) -> None:
@@ -58,33 +58,41 @@ class Directory:
         async with self._loading:
             await self._load()
 
+    async def renew(self) -> None:
+        """Return when what `find` gives is not older than this call, or the database is away. Strangers who make us
+        call this share one small query each `_PACE_SECONDS`."""
+        asked_at = time.monotonic()
+        async with self._loading:
+            if self._loaded_at >= asked_at:
+                return
+            await asyncio.sleep(max(0.0, self._loaded_at + _PACE_SECONDS - time.monotonic()))
+            try:
+                await self._load()
+            except Exception as error:
+                if not (isinstance(error, Unavailable) or is_outage(error)):
+                    raise
+                self._loaded_at = time.monotonic()
+                log.warning("sources_not_renewed", error=type(error).__name__)
+
     async def check(self) -> None:
         """Raise Unavailable while nothing was ever loaded; for readiness."""
         if self._version is None:
             raise Unavailable("the sources are not loaded yet")
 
-    async def _refresh(self) -> None:
-        if self._loading.locked() and self._version is not None:
-            return  # somebody looks already; what we have is good enough meanwhile
-        async with self._loading:
-            if time.monotonic() - self._checked_at <= _UNKNOWN_SECONDS:
-                return
-            try:
-                await self._load()
-            except Exception as error:
-                outage = isinstance(error, Unavailable) or is_outage(error)
-                if not outage or self._version is None:
-                    raise
-                self._checked_at = time.monotonic()
-                log.warning("sources_not_refreshed", error=type(error).__name__)
+    async def stop(self) -> None:
+        """End a renewal under way."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.gather(self._renewal, return_exceptions=True)
 
     async def _load(self) -> None:
+        began_at = time.monotonic()
         async with self._database.reader() as reader:
             version = await repository.version(reader)
             if version != self._version:
                 self._sources = self._ready(await repository.enabled(reader))
                 self._version = version
-        self._checked_at = time.monotonic()
+        self._loaded_at = began_at
 
     def _ready(self, rows: Iterable[Any]) -> dict[str, Source]:
         """One source that cannot be opened (another key, a connector of a newer version) does not take the others."""

@@ -43,7 +43,7 @@ class FeedbackEndpoint:
                     body,
                     Origin(principal.workspace, "api", "api"),
                     idempotency_key=_idempotency_key(headers),
-                    traceparent=current_traceparent() or headers.get("traceparent"),
+                    traceparent=current_traceparent(),
                 )
         items = [{"id": str(event.id), "feedback_id": str(event.data.feedback_id)} for event in events]
         await answer(send, 202, {"items": items})
@@ -63,7 +63,7 @@ class SourceEndpoint:
             message = Signed(body, headers)
             source = await self._service.prove(scope["path_params"]["key"], message)
         with counted(source.origin.connector), span("POST /v1/sources", headers.get("traceparent")):
-            traceparent = current_traceparent() or headers.get("traceparent")
+            traceparent = current_traceparent()
             delivered = await self._service.deliver(source, message, traceparent=traceparent)
         if delivered.handshake:
             await answer(send, 200, {"ok": True})

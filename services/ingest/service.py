@@ -91,14 +91,21 @@ class IngestService:
 
     async def prove(self, key: str, message: Signed) -> Source:
         """The source that sent this. Raises Unauthenticated, the same for a wrong signature and an unknown source."""
-        source = await self._directory.find(key)
+        source = self._proven(key, message)
+        if source is None:
+            await self._directory.renew()  # it may be a new source, or a new secret
+            source = self._proven(key, message)
+        if source is None:
+            raise Unauthenticated(_UNPROVEN)
+        return source
+
+    def _proven(self, key: str, message: Signed) -> Source | None:
+        source = self._directory.find(key)
         now = time.time()
         if source is None:
             proven(_NOBODY, Signed(message.body, {"x-signature": "00"}), ("nobody",), now=now)
-            raise Unauthenticated(_UNPROVEN)
-        if not proven(source.credential, message, source.secrets, now=now):
-            raise Unauthenticated(_UNPROVEN)
-        return source
+            return None
+        return source if proven(source.credential, message, source.secrets, now=now) else None
 
     async def deliver(self, source: Source, message: Signed, *, traceparent: str | None = None) -> Delivered:
         """Take a proven delivery. What cannot be understood is kept as a dead letter, raw."""

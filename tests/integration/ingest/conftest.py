@@ -1,6 +1,7 @@
 """`ingest`: the service on a real database and the Postgres bus, with a client, keys and a view of the bus."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +25,12 @@ from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.topics import FEEDBACK_RECEIVED
 from shared.db.database import Database
+from shared.db.embedded import EmbeddedPostgres
 from shared.db.platform import ApiKeys
 from shared.http.app import Readiness, create_app
 from shared.runtime.component import Service
+from tests.support.poll import eventually
+from tests.support.postgres import fresh_database
 
 WORKSPACE = "lale"
 
@@ -138,3 +142,33 @@ async def ingest(database_url: str, tmp_path: Path) -> AsyncIterator[Ingest]:
     """Ingest on a fresh database."""
     async with running_ingest(database_url, tmp_path) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+async def shared_ingest(postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ingest]:
+    """Ingest on one database for the tests of a module that do not mind each other."""
+    with fresh_database(postgres) as url:
+        async with running_ingest(url, tmp_path_factory.mktemp("ingest")) as running:
+            yield running
+
+
+@pytest.fixture
+def running_replays(ingest: Ingest) -> Callable[[], Awaitable[None]]:
+    """Runs the components that replay dead letters and ship the outbox, until both have nothing to do."""
+
+    async def run() -> None:
+        parts = [part for part in ingest.service.components if "replays" in part.name or "outbox" in part.name]
+        assert len(parts) == 2
+        tasks = [asyncio.create_task(part.run()) for part in parts]
+
+        async def idle() -> bool:
+            async with ingest.database.reader() as reader:
+                waiting = await reader.scalar("select count(*) from dead_letter where state = 'replay'")
+                return waiting + await reader.scalar("select count(*) from outbox") == 0
+
+        await eventually(idle)
+        for part in parts:
+            await part.stop()
+        await asyncio.gather(*tasks)
+
+    return run

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, func, literal, or_, select, update
 
 from services.notifier.models import attempt, followup
 from shared.db.database import Reader
@@ -170,7 +170,7 @@ async def settle(
             # A late answer mends an `unknown`, as long as nothing else was done about it.
             or_(
                 followup.c.state == "sending",
-                and_(followup.c.state == "unknown", outcome in {"ok", "refused", "not sent"}),
+                and_(followup.c.state == "unknown", literal(outcome != "unknown")),
             ),
         )
         .values(values)

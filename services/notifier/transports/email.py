@@ -62,10 +62,9 @@ class Mailer:
         except ValueError:
             return Outcome("not sent", "the address is not one plain e-mail address", permanent=True)
         conversation = _Conversation(self._settings, self._sender)
+        budget = self._settings.delivery_connect_seconds + self._settings.delivery_timeout_seconds
         try:
-            async with asyncio.timeout(
-                self._settings.delivery_connect_seconds + self._settings.delivery_timeout_seconds
-            ):
+            async with asyncio.timeout(budget):
                 return await conversation.hold(str(mail["To"]), bytes(mail))
         except TimeoutError:
             return conversation.lost()

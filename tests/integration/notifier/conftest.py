@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -153,7 +152,7 @@ async def running(
         failed = [task.exception() for task in tasks if task.done() and not task.cancelled()]
         for part in reversed(components):
             await part.stop()
-        done, pending = await asyncio.wait(tasks, timeout=10)
+        _, pending = await asyncio.wait(tasks, timeout=10)
         for task in pending:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -204,6 +203,7 @@ def feedback(
     data = example.data.model_copy(
         update={
             "feedback_id": identifier,
+            "revision": 0,
             "customer_id": customer or uuid7(),
             "occurred_at": moment,
             "received_at": moment,

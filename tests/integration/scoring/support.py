@@ -46,12 +46,16 @@ async def scoring(
     """The service on its schema, without consumer, timers or publisher: a test calls them itself."""
     database = Database(url, "scoring", encode=codec.encode)
     try:
-        yield (
-            ScoringService(database, minimum_n=minimum_n, interval_seconds=interval_seconds, now=clock or Clock()),
-            database,
-        )
+        yield made_on(database, interval_seconds=interval_seconds, minimum_n=minimum_n, clock=clock), database
     finally:
         await database.stop()
+
+
+def made_on(
+    database: Database, *, interval_seconds: float = 0, minimum_n: int = 30, clock: Clock | None = None
+) -> ScoringService:
+    """A service that publishes at once, and for which it is NOW."""
+    return ScoringService(database, minimum_n=minimum_n, interval_seconds=interval_seconds, now=clock or Clock())
 
 
 def rating(metric: str, value: float, **fields: Any) -> Rating:

@@ -1,5 +1,6 @@
 """Fixtures for every test: `postgres` (a server per session), `database_url` (a fresh, migrated database per test)."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,11 @@ from tests.support.postgres import fresh_database, make_template, running_server
 
 configure_logging(level="warning", log_format="json")
 pytest_plugins = ["tests.support.kafka"]  # `kafka_bootstrap`: host:port of a broker per session
+
+
+def pytest_configure() -> None:
+    """A run that is told to end (a CI's time limit) ends as by Ctrl-C: servers that fixtures started are stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -129,7 +129,7 @@ class EmbeddedPostgres:
             ) from None
 
     def attach(self) -> bool:
-        """Use the server that another process runs on this folder; False when none runs. `stop` then leaves it alone."""
+        """Use the server that another process runs on this folder; False when none runs. `stop` leaves it alone."""
         self._drop_privileges()
         server = self._postmaster()
         self._server = server if server is not None and server.ready else None

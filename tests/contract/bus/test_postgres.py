@@ -8,8 +8,8 @@ import pytest
 
 from shared.bus.port import Message, OffsetOutOfRange, TopicPartition
 from shared.bus.postgres import PostgresBus
-from shared.bus.postgres_groups import share_of
-from shared.bus.postgres_log import READ_BYTES, pack_headers, unpack_headers
+from shared.bus.postgres.groups import share_of
+from shared.bus.postgres.log import READ_BYTES, pack_headers, unpack_headers
 from shared.core.errors import CloseloopError
 from shared.core.ids import uuid7
 from shared.db.embedded import EmbeddedPostgres

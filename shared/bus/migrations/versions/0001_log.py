@@ -1,4 +1,4 @@
-"""The log: topics, partitions, records, consumer groups. Plain SQL; shared/bus/postgres*.py is its only user."""
+"""The log: topics, partitions, records, consumer groups. Plain SQL; shared/bus/postgres is its only user."""
 
 from alembic import op
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 
 from shared.bus.port import BusUnavailable, Consumer, Producer, RebalanceListener, Record, TopicPartition
-from shared.bus.postgres_groups import PostgresConsumer
-from shared.bus.postgres_link import Link, ended
-from shared.bus.postgres_log import Catalog, Position, read
-from shared.bus.postgres_producer import PostgresProducer
+from shared.bus.postgres.groups import PostgresConsumer
+from shared.bus.postgres.link import Link, ended
+from shared.bus.postgres.log import Catalog, Position, read
+from shared.bus.postgres.producer import PostgresProducer
 from shared.contracts.topics import Topic
 from shared.core.errors import Conflict, NotFound
 from shared.telemetry.logging import get_logger
@@ -32,6 +32,8 @@ _EXPIRING = """
 select p.id, clock_timestamp() - make_interval(days => t.retention_days) as before
 from bus.partition p join bus.topic t on t.name = p.topic where p.next_offset > p.first_offset order by p.id
 """
+__all__ = ["PostgresBus"]
+
 _log = get_logger(__name__)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from shared.bus.port import Headers, OffsetOutOfRange, Record, TopicPartition
-from shared.bus.postgres_link import Link
+from shared.bus.postgres.link import Link
 from shared.core.errors import NotFound
 
 # What one read holds at most, whatever the backlog: the share of a partition is this by the partitions that have any.

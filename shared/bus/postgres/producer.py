@@ -7,8 +7,8 @@ from functools import lru_cache
 
 from shared.bus.partition import partition_of
 from shared.bus.port import BusUnavailable, Message, message_size, refuse_oversized
-from shared.bus.postgres_link import Link, Unreached, ended
-from shared.bus.postgres_log import Catalog, pack_headers
+from shared.bus.postgres.link import Link, Unreached, ended
+from shared.bus.postgres.log import Catalog, pack_headers
 from shared.telemetry.logging import get_logger
 
 SEND_SECONDS = 15.0

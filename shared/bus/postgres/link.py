@@ -25,6 +25,8 @@ _CANCEL_SECONDS = 1.0
 # sqlstate classes: connection, transaction rollback, resources, object state (locks), operator intervention, system
 _OUTAGE_CLASSES = ("08", "40", "53", "55", "57", "58")
 
+_CONNECTION_ERRORS = (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError, asyncpg.PostgresError)
+
 _log = get_logger(__name__)
 Wake = Callable[[], None]
 
@@ -36,9 +38,7 @@ class Unreached(BusUnavailable):
 def _is_outage(error: Exception) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate or "")[:2] in _OUTAGE_CLASSES
-    if isinstance(error, asyncpg.DataError):
-        return False
-    return isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError)
+    return isinstance(error, _CONNECTION_ERRORS) and not isinstance(error, asyncpg.DataError)
 
 
 @contextlib.contextmanager
@@ -122,7 +122,7 @@ class Link:
                 return await connection.fetch(query, *arguments)
             finally:
                 # A failure to give it back must not replace a cancellation, which a loop would then outlive.
-                with contextlib.suppress(Exception):
+                with contextlib.suppress(*_CONNECTION_ERRORS):
                     await pool.release(connection)
 
     def on_notify(self, channel: str, payload: str, wake: Wake) -> None:

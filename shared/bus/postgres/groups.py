@@ -16,8 +16,8 @@ from uuid import UUID
 from zlib import crc32
 
 from shared.bus.port import BusUnavailable, RebalanceListener, Record, TopicPartition
-from shared.bus.postgres_link import GROUPS, RECORDS, Link, ended
-from shared.bus.postgres_log import Catalog, Position, read
+from shared.bus.postgres.link import GROUPS, RECORDS, Link, ended
+from shared.bus.postgres.log import Catalog, Position, read
 from shared.core.errors import CloseloopError
 from shared.core.ids import uuid7
 from shared.telemetry.logging import get_logger

@@ -1,7 +1,7 @@
 """One service's view of the database: its own schema, a reading type and a writing type of connection."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -103,13 +103,8 @@ class Database:
     ) -> AsyncIterator[AsyncConnection]:
         if workspace == "":
             raise ValueError("an empty workspace would see nothing, or everything; name one")
-        connection = await self._connect(reach_seconds)
+        connection = await self._reach(reach_seconds, self._open(workspace, read_only=read_only))
         try:
-            if read_only:
-                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            await connection.begin()
-            async with asyncio.timeout(reach_seconds):
-                await _enter(connection, workspace, probe=read_only)
             yield connection
         except BaseException as error:
             await self._give_up(connection, error)
@@ -123,20 +118,43 @@ class Database:
             raise
         await connection.close()
 
-    async def _connect(self, reach_seconds: float | None) -> AsyncConnection:
+    async def _open(self, workspace: str | None, *, read_only: bool) -> AsyncConnection:
+        connection = await self._engine.connect()
         try:
-            async with asyncio.timeout(reach_seconds):
-                return await self._engine.connect()
-        except Exception as error:
+            if read_only:
+                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            await connection.begin()
+            await _enter(connection, workspace, probe=read_only)
+        except BaseException as error:
+            await self._give_up(connection, error)
+            raise
+        return connection
+
+    async def _reach(self, seconds: float | None, opening: Coroutine[Any, Any, AsyncConnection]) -> AsyncConnection:
+        """Wait for `opening`, but no longer than `seconds`: on a frozen server even its cancellation takes seconds."""
+        task = asyncio.create_task(opening)
+        try:
+            async with asyncio.timeout(seconds):
+                return await asyncio.shield(task)
+        except BaseException as error:
+            task.cancel()
+            task.add_done_callback(self._too_late)
             if is_outage(error) or isinstance(error, OSError):
                 raise Unavailable("the database cannot be reached; try again in a moment") from error
             raise
+
+    def _too_late(self, task: "asyncio.Task[AsyncConnection]") -> None:
+        if not task.cancelled() and task.exception() is None:
+            self._leave(task.result())
 
     async def _give_up(self, connection: AsyncConnection, error: BaseException) -> None:
         """Roll back. A connection that may hang is left to a task of its own, so that whoever asked gets an answer."""
         if isinstance(error, Exception) and not is_outage(error):
             await connection.close()
             return
+        self._leave(connection)
+
+    def _leave(self, connection: AsyncConnection) -> None:
         task = asyncio.create_task(_drop(connection), name="drop connection")
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)

@@ -14,7 +14,7 @@ from shared.contracts.feedback_received import FeedbackReceivedV1, Rating, Sensi
 from shared.contracts.topics import TOPICS
 from shared.core.ids import external_event_id, name_id
 from shared.db import runtime_tables
-from shared.db.database import Database
+from shared.db.database import API_ROLE, Database
 from shared.runtime.component import Component
 
 SCHEMA = "runtime_test"
@@ -24,7 +24,8 @@ SCHEMA = "runtime_test"
 async def database(url: str) -> AsyncIterator[Database]:
     """A Database on a schema of its own with the runtime's tables, and a table `effect` for handlers to write to."""
     made = Database(url, SCHEMA, encode=codec.encode)
-    statements = [f"create schema if not exists {SCHEMA}", "create table effect (n serial, event_id uuid)"]
+    statements = [f"create schema if not exists {SCHEMA}", f"grant usage on schema {SCHEMA} to {API_ROLE}"]
+    statements.append("create table effect (n serial, event_id uuid)")
     runtime_tables.create(statements.append)
     async with made.unit_of_work() as uow:
         for statement in statements:

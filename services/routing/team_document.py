@@ -40,6 +40,13 @@ def _interval(text: str) -> str:
     return text
 
 
+def _apart(intervals: tuple[str, ...]) -> tuple[str, ...]:
+    spans = sorted(map(_minutes, intervals))
+    if any(later[0] < earlier[1] for earlier, later in pairwise(spans)):
+        raise ValueError("these intervals overlap")
+    return intervals
+
+
 def _minutes(text: str) -> Interval:
     numbers = [int(part) for part in re.findall(r"\d\d", text)]
     return numbers[0] * 60 + numbers[1], numbers[2] * 60 + numbers[3]
@@ -48,6 +55,7 @@ def _minutes(text: str) -> Interval:
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@-]{0,79}$")]
 Language = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}$")]
 Open = Annotated[str, AfterValidator(_interval)]
+DayOpen = Annotated[tuple[Open, ...], AfterValidator(_apart)]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400)]
 
 
@@ -61,17 +69,13 @@ class HoursWritten(Written):
     """Named business hours: intervals per weekday in the wall time of a zone, closed on holidays."""
 
     time_zone: Annotated[str, AfterValidator(_zone)]
-    week: dict[Annotated[str, StringConstraints(pattern=f"^({'|'.join(DAYS)})$")], tuple[Open, ...]]
+    week: dict[Annotated[str, StringConstraints(pattern=f"^({'|'.join(DAYS)})$")], DayOpen]
     holidays: tuple[date, ...] = ()
 
     @model_validator(mode="after")
     def _sensible(self) -> Self:
         if not any(self.week.values()):
             raise ValueError("these hours never open: give at least one day an interval")
-        for day, intervals in self.week.items():
-            spans = sorted(map(_minutes, intervals))
-            if any(later[0] < earlier[1] for earlier, later in pairwise(spans)):
-                raise ValueError(f"the intervals of {day} overlap")
         return self
 
     def hours(self) -> Hours:

@@ -66,7 +66,7 @@ class TeamFile:
 
     async def _load(self, content: bytes, digest: str, workspace: str | None = None) -> Loaded:
         try:
-            owner, document = from_file(content.decode("utf-8-sig"))
+            owner, document = await asyncio.to_thread(from_file, content.decode("utf-8-sig"))
         except UnicodeDecodeError:
             raise InvalidInput(f"{self.path.name} is not UTF-8") from None
         if workspace is not None and workspace != owner:

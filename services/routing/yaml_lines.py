@@ -1,5 +1,6 @@
 """YAML with the line of every value, so that a fault can say where it stands."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,13 @@ class Lines:
         return Fault(f"line {self.nearest(path)}" + (f": {place}" if place else ""), reason)
 
 
-class _Loader(yaml.SafeLoader):
+# libyaml where PyYAML was built with it: a crew of 2,000 takes the Python parser seconds.
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# PyYAML needs quadratic time for nested brackets: 5,000 of them are half a minute.
+_DEEPEST = 32
+
+
+class _Loader(_Base):  # type: ignore[misc]
     """YAML 1.1's surprises taken out: dates, 12:30 (sexagesimal 750) and `no` (Norwegian, not false) stay text."""
 
 
@@ -37,16 +44,8 @@ _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _SURPRISING]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-
-
-def _resolve_plainly() -> None:
-    import re
-
-    _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
-    _Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
-
-
-_resolve_plainly()
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]{1,18}$"), list("-+0123456789"))
 
 
 def load(text: str) -> tuple[Any, Lines]:
@@ -55,6 +54,7 @@ def load(text: str) -> tuple[Any, Lines]:
     Raises InvalidInput with line and reason for what is no YAML, a key written twice, an alias (none is needed, and
     nested ones grow without bound).
     """
+    _refuse_deep(text)
     try:
         loader = _Loader(text)
         try:
@@ -74,6 +74,16 @@ def load(text: str) -> tuple[Any, Lines]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = "nested too deep" if isinstance(error, RecursionError) else "holds a character that YAML forbids"
         raise InvalidInput(f"not YAML: {reason}", faults=[Fault("line 1", reason)]) from None
+
+
+def _refuse_deep(text: str) -> None:
+    depth = 0
+    for match in re.finditer(r"[\[\]{}]", text):
+        depth = max(0, depth + (match[0] in "[{") - (match[0] in "]}"))
+        if depth > _DEEPEST:
+            line = text.count("\n", 0, match.start()) + 1
+            fault = Fault(f"line {line}", "nested too deep")
+            raise InvalidInput(f"not YAML: {fault.path}: {fault.reason}", faults=[fault])
 
 
 def _note(node: yaml.Node, path: Path, lines: dict[Path, int]) -> None:

@@ -1,5 +1,6 @@
 """Routes of teams and members."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -46,7 +47,8 @@ def routes(crew: Crew, authenticator: Authenticator, file: TeamFile | None) -> A
 
     @router.put("/teams", summary="Replace the team document (JSON or YAML); If-Match guards it", openapi_extra=_BODY)
     async def put_teams(request: Request, who: Principal = manager) -> TeamsPut:
-        document = _document(request.headers.get("content-type", ""), await request.body())
+        kind, body = request.headers.get("content-type", ""), await request.body()
+        document = await asyncio.to_thread(_document, kind, body)
         version = _version(request.headers.get("if-match"))
         return TeamsPut(version=await crew.put(who.workspace, document, by=who.name[:80], version=version))
 

@@ -198,8 +198,6 @@ def _stream(feed: Feed, reader: Callable[..., Any]) -> Callable[..., Any]:
         ] = None,
     ) -> StreamingResponse:
         _refuse_unknown(request, "by", "window")
-        if last_event_id is not None:
-            feed.parse(last_event_id)  # refused here, while an answer other than a stream is still possible
 
         def wanted(event: Event[Any]) -> bool:
             own = event.workspace == principal.workspace and isinstance(event.data, ScoreUpdatedV1)

@@ -1,0 +1,325 @@
+"""The whole service as app.py composes it: real bus, real database, real HTTP."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+
+from services.scoring.app import build
+from services.scoring.config import ScoringSettings
+from shared.auth.keys import new_key
+from shared.bus import Bus, TopicPartition, codec
+from shared.db.database import Database
+from shared.db.embedded import EmbeddedPostgres
+from shared.db.platform import ApiKeys
+from shared.http.app import Readiness, create_app
+from shared.runtime.supervisor import HttpServer, listen
+from tests.integration.scoring.support import answered, rating
+from tests.support.harness import running, send, started_bus
+from tests.support.poll import eventually
+from tests.support.postgres import fresh_database
+
+
+@asynccontextmanager
+async def served(url: str) -> AsyncIterator[str]:
+    """Scoring as a process runs it; the address of its HTTP side."""
+    service = build(ScoringSettings(database_url=url, score_interval_seconds=0.2))
+    for start in service.start:
+        await start()
+    listener = listen("127.0.0.1", 0)
+    app = create_app("scoring", "0", service.routers, Readiness(service.checks))
+    # Feeds stop before the server, which waits for open streams.
+    async with running(*service.components, HttpServer(app, listener), *service.feeds):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    for close in reversed(service.close):
+        await close()
+
+
+async def key(url: str, workspace: str, *roles: str) -> dict[str, str]:
+    """Headers with a new key."""
+    made = new_key()
+    platform = Database(url, "platform", encode=codec.encode, pool_size=1)
+    await ApiKeys(platform).add(
+        key_id=made.id, workspace=workspace, name="test", roles=roles, secret_hash=made.secret_hash
+    )
+    await platform.stop()
+    return {"Authorization": f"Bearer {made.text}"}
+
+
+@pytest.fixture
+async def bus(database_url: str) -> AsyncIterator[Bus]:
+    async with started_bus(database_url) as bus:
+        yield bus
+
+
+@pytest.fixture
+async def client(database_url: str, bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
+    headers = await key(database_url, "acme", "manager")
+    async with served(database_url) as address, httpx.AsyncClient(base_url=address, headers=headers) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+async def quiet(postgres: EmbeddedPostgres) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
+    """A client with a manager's key, and the database's address, for tests that change nothing."""
+    with fresh_database(postgres) as url:
+        headers = await key(url, "acme", "manager")
+        async with served(url) as address, httpx.AsyncClient(base_url=address, headers=headers) as client:
+            yield client, url
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def wait_for_n(client: httpx.AsyncClient, n: int, **filters: str) -> dict[str, Any]:
+    """The one score that the filters select, as soon as it has n answers."""
+
+    async def found() -> dict[str, Any] | None:
+        items = (await client.get("/v1/scores", params={"window": "7d", "by": "all", **filters})).json()["items"]
+        return items[0] if len(items) == 1 and items[0]["n"] == n else None
+
+    item = await eventually(found)
+    assert item is not None
+    return item
+
+
+async def sse(
+    client: httpx.AsyncClient, count: int, *, after: str | None = None, **params: str
+) -> list[tuple[str, Any]]:
+    """The next (id, event) pairs of the stream."""
+    headers = {} if after is None else {"Last-Event-ID": after}
+    found: list[tuple[str, Any]] = []
+    identifier = ""
+    async with asyncio.timeout(15), client.stream("GET", "/v1/scores/stream", params=params, headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        async for line in answer.aiter_lines():
+            if line.startswith("id: "):
+                identifier = line[4:]
+            if line.startswith("data: "):
+                found.append((identifier, json.loads(line[6:])))
+                if len(found) == count:
+                    return found
+    return found
+
+
+async def test_published_feedback_becomes_a_published_score(client: httpx.AsyncClient, bus: Bus) -> None:
+    listening = asyncio.create_task(sse(client, 1, window="7d", by="department"))
+    events = [answered(n, rating("nps", 9), at=now(), department="support") for n in range(3)]
+    await send(bus, events)
+    item = await wait_for_n(client, 3, metric="nps")
+    assert (item["value"], item["promoters"], item["reportable"], item["minimum_n"]) == (100.0, 3, False, 30)
+    assert item["name"] == "nps|transactional|7d|"
+
+    async def on_the_bus() -> list[Any]:
+        ends = await bus.offsets("score.updated.v1")
+        records = [
+            record
+            for partition, (first, _) in ends.items()
+            for record in await bus.read(TopicPartition("score.updated.v1", partition), first, 1000)
+        ]
+        scores = [codec.decode(record) for record in records]
+        return [e for e in scores if e.data.series.window == "7d" and not e.data.series.dimensions and e.data.n == 3]
+
+    [published] = await eventually(on_the_bus)
+    assert (published.data.value, published.workspace) == (100.0, "acme")
+    # A stream that began before or after: it begins with whatever comes, so send one more.
+    await send(bus, [answered(99, rating("nps", 0), at=now(), department="support")])
+    [(_, event)] = await listening
+    assert event["type"] == "dev.closeloop.score.updated.v1"
+    assert event["data"]["series"]["dimensions"] == {"department": "support"}
+
+
+async def test_a_stream_goes_on_after_the_last_event_id(client: httpx.AsyncClient, bus: Bus, database_url: str) -> None:
+    await send(bus, [answered("first", rating("nps", 9), at=now())])
+    await wait_for_n(client, 1, metric="nps")
+    filters = {"window": "7d", "by": "all", "metric": "nps"}
+    [(identifier, first)] = await sse(client, 1, after="0.0", **filters)
+    assert first["data"]["n"] == 1
+    # While nobody listens two more series move, and another workspace.
+    other = await key(database_url, "lale", "manager")
+    await send(bus, [answered("x", rating("nps", 0), at=now(), workspace="lale")])
+    await send(bus, [answered("second", rating("nps", 9), at=now())])
+    await wait_for_n(client, 2, metric="nps")
+    [(_, second)] = await sse(client, 1, after=identifier, **filters)
+    assert (second["workspace"], second["data"]["n"]) == ("acme", 2)
+    async with httpx.AsyncClient(base_url=client.base_url, headers=other) as theirs:
+        [(_, event)] = await sse(theirs, 1, after=identifier, **filters)
+    assert (event["workspace"], event["data"]["n"], event["data"]["value"]) == ("lale", 1, -100.0)
+
+
+async def test_another_workspace_sees_nothing(client: httpx.AsyncClient, bus: Bus, database_url: str) -> None:
+    await send(bus, [answered(1, rating("nps", 9), at=now(), department="support")])
+    await wait_for_n(client, 1, metric="nps")
+    other = await key(database_url, "lale", "admin")
+    assert (await client.get("/v1/scores", headers=other)).json() == {"items": [], "next": None}
+    query = {"metric": "nps", "survey_type": "transactional", "department": "support"}
+    points = (await client.get("/v1/scores/history", params=query, headers=other)).json()["points"]
+    assert {point["n"] for point in points} == {0}
+    # Row-level security alone, without any condition of ours, hides the rows of others from a request.
+    database = Database(database_url, "scoring", encode=codec.encode, pool_size=1)
+    for table in ("answer", "series", "bucket", "score", "clock"):
+        async with database.reader("acme") as reader:
+            assert await reader.scalar(f"select count(*) from {table}") > 0
+        async with database.reader("lale") as reader:
+            assert await reader.scalar(f"select count(*) from {table}") == 0
+    await database.stop()
+
+
+@pytest.mark.parametrize(("roles", "status"), [(["agent"], 200), (["operator"], 200), (["channel"], 403), (None, 401)])
+async def test_who_may_read(quiet: tuple[httpx.AsyncClient, str], roles: list[str] | None, status: int) -> None:
+    client, database_url = quiet
+    headers = {"Authorization": "Bearer nonsense"} if roles is None else await key(database_url, "acme", *roles)
+    for path in ("/v1/scores", "/v1/scores/history?metric=nps&survey_type=relational"):
+        assert (await client.get(path, headers=headers)).status_code == status
+    if status != 200:
+        assert (await client.get("/v1/scores/stream", headers=headers)).status_code == status
+
+
+async def test_filters_and_pages(client: httpx.AsyncClient, bus: Bus) -> None:
+    events = [
+        answered(
+            n,
+            rating("nps", n % 11),
+            rating("csat", 1 + n % 5),
+            at=now(),
+            department=("support", "sales")[n % 2],
+            touchpoint="store",
+            product=f"p{n % 7}",
+        )
+        for n in range(70)
+    ]
+    await send(bus, events)
+    await wait_for_n(client, 70, metric="csat")
+
+    async def names(**params: Any) -> list[str]:
+        answer = await client.get("/v1/scores", params={"limit": 200, **params})
+        assert answer.status_code == 200, answer.text
+        return [item["name"] for item in answer.json()["items"]]
+
+    everything = await names()
+    assert len(everything) == 2 * 3 * (1 + 1 + 2 + 7 + 1 + 2)
+    assert await names(department="support", window="7d", metric="nps") == [
+        "nps|transactional|7d|department=support",
+        "nps|transactional|7d|department=support,touchpoint=store",
+    ]
+    assert await names(by="department", window="30d", metric="csat") == [
+        "csat|transactional|30d|department=sales",
+        "csat|transactional|30d|department=support",
+    ]
+    assert await names(by="touchpoint,department", department="sales", window="7d", metric="nps") == [
+        "nps|transactional|7d|department=sales,touchpoint=store"
+    ]
+    assert await names(survey_type="relational") == []
+    assert len(await names(by="product", window="7d", metric="nps", reportable="false")) == 7
+    reportable = await names(window="7d", metric="nps", reportable="true")
+    assert "nps|transactional|7d|" in reportable
+    assert not any("product" in name for name in reportable)
+
+    for extra in ({}, {"reportable": "true"}):
+        paged: list[str] = []
+        cursor: dict[str, str] = {}
+        while True:
+            page = (await client.get("/v1/scores", params={"limit": 7, **cursor, **extra})).json()
+            paged += [item["name"] for item in page["items"]]
+            if page["next"] is None:
+                break
+            cursor = {"cursor": page["next"]}
+        assert paged == await names(**extra)
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("/v1/scores?window=14d", "query.window"),
+        ("/v1/scores?metric=ltv", "query.metric"),
+        ("/v1/scores?region=eu", "query.region"),
+        ("/v1/scores?by=product,segment", "query.by"),
+        ("/v1/scores?by=region", "query.by"),
+        ("/v1/scores?cursor=xx", "query.cursor"),
+        ("/v1/scores?cursor=WyJ4IiwgNV0", "query.cursor"),
+        ("/v1/scores?limit=0", "query.limit"),
+        ("/v1/scores?department=%00", "query.department"),
+        ("/v1/scores/history?survey_type=relational", "query.metric"),
+        ("/v1/scores/history?metric=nps&survey_type=relational&touchpoint=a&product=b", "query"),
+        ("/v1/scores/history?metric=nps&survey_type=relational&from=2026-02-01&to=2026-01-01", "query.from"),
+        ("/v1/scores/history?metric=nps&survey_type=relational&from=2024-01-01&to=2026-01-01", "query.from"),
+        ("/v1/scores/history?metric=nps&survey_type=relational&to=0001-01-01", "query.from"),
+        ("/v1/scores/history?metric=nps&survey_type=relational&limit=3", "query.limit"),
+        ("/v1/scores/stream?window=1d", "query.window"),
+        ("/v1/scores/stream?departement=x", "query.departement"),
+    ],
+)
+async def test_what_does_not_exist_is_refused_with_a_reason(
+    quiet: tuple[httpx.AsyncClient, str], path: str, place: str
+) -> None:
+    answer = await quiet[0].get(path)
+    assert answer.status_code == 422
+    assert [fault["path"] for fault in answer.json()["faults"]] == [place]
+    assert answer.json()["faults"][0]["reason"]
+
+
+async def test_an_id_that_no_stream_gave_out_is_refused(quiet: tuple[httpx.AsyncClient, str]) -> None:
+    answer = await quiet[0].get("/v1/scores/stream", headers={"Last-Event-ID": "yesterday"})
+    assert answer.status_code == 422
+
+
+async def test_history_by_day(client: httpx.AsyncClient, bus: Bus) -> None:
+    noon = now().replace(hour=12, minute=0, second=0, microsecond=0)
+    at = {n: noon - timedelta(days=age) for n, age in enumerate([1, 1, 2, 9, 40])}
+    values = [10, 0, 10, 10, 0]
+    await send(bus, [answered(n, rating("nps", values[n]), at=at[n], department="support") for n in at])
+    await wait_for_n(client, 5, metric="nps", window="90d")
+    query = {"metric": "nps", "survey_type": "transactional", "department": "support"}
+    today: date = noon.date()
+
+    async def history(**more: Any) -> dict[str, tuple[int, float | None]]:
+        answer = await client.get("/v1/scores/history", params={**query, **more})
+        assert answer.status_code == 200, answer.text
+        return {point["day"]: (point["n"], point["value"]) for point in answer.json()["points"]}
+
+    def day(age: int) -> str:
+        return (today - timedelta(days=age)).isoformat()
+
+    alone = await history(daily="true")
+    assert len(alone) == 90
+    assert alone[day(1)] == (2, 0.0)
+    assert alone[day(2)] == (1, 100.0)
+    assert alone[day(3)] == (0, None)
+    assert alone[day(40)] == (1, -100.0)
+    week = await history(window="7d", **{"from": day(10), "to": day(1)})
+    assert list(week) == [day(age) for age in range(10, 0, -1)]
+    assert week[day(10)] == (0, None)
+    assert week[day(9)] == (1, 100.0)
+    assert week[day(3)] == (1, 100.0)
+    assert week[day(2)] == (1, 100.0)  # the seventh day back has just fallen out
+    assert week[day(1)] == (3, 33.3333)
+    year = await history(window="90d", **{"from": day(399), "to": day(0)})
+    assert len(year) == 400
+    assert year[day(41)] == (0, None)
+    assert year[day(0)] == (5, 20.0)
+
+
+async def test_scores_of_a_dense_history_are_read_quickly_enough(database_url: str) -> None:
+    """An index serves the read: what it touches does not grow with the rows of others."""
+    database = Database(database_url, "scoring", encode=codec.encode, pool_size=1)
+    async with database.unit_of_work() as uow:
+        await uow.execute(
+            """insert into bucket (workspace, series, grain, slot, measure, n, top, bottom, total, squares)
+            select 'acme', md5(s::text)::uuid, 'h', slot, 'nps', 1, 1, 0, 0, 0
+            from generate_series(1, 40) s, generate_series(480000, 482000) slot"""
+        )
+        plan = await uow.execute(
+            """explain (analyze, format json) select sum(n) from bucket where workspace = 'acme'
+            and series = md5('7')::uuid and grain = 'h' and slot between 481000 and 481023"""
+        )
+        node = plan.scalar_one()[0]["Plan"]
+    await database.stop()
+    text = json.dumps(node)
+    assert "bucket_pkey" in text
+    assert "Seq Scan" not in text

@@ -19,6 +19,7 @@ from services.ingest.sources.base import SourceSettings, configured
 from shared.auth.signatures import STANDARD_WEBHOOKS, Scheme, Signed, sign
 from shared.contracts.envelope import Label
 from shared.core.errors import Fault, NotFound
+from shared.core.settings import SettingsError
 from shared.db.database import Database
 from shared.telemetry.logging import get_logger
 
@@ -33,7 +34,10 @@ _NAME: TypeAdapter[str] = TypeAdapter(Label)
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
-    """A source as lists show it: no secret. `path` is where the vendor posts; who sees it still cannot sign."""
+    """A source as lists show it: `path` is where the vendor posts, and who sees it still cannot sign.
+
+    `active_secrets` is their number; 0 means that SECRETS_KEY does not open them.
+    """
 
     workspace: str
     name: str
@@ -149,6 +153,13 @@ class SourceAdmin:
     def _sealed(self, workspace: str, name: str, active: Sequence[str]) -> bytes:
         return self._cipher.seal(json.dumps(list(active)).encode(), secret_context(workspace, name))
 
+    def _count(self, row: Any) -> int:
+        """0 where our key does not open them: such a source takes nothing until it is rotated with the right key."""
+        try:
+            return len(open_secrets(self._cipher, row))
+        except SettingsError:
+            return 0
+
     def _view(self, row: Any) -> SourceView:
         return SourceView(
             workspace=row.workspace,
@@ -157,7 +168,7 @@ class SourceAdmin:
             path=PATH + row.key,
             settings=row.settings,
             enabled=row.enabled,
-            active_secrets=len(open_secrets(self._cipher, row)),
+            active_secrets=self._count(row),
             created_at=row.created_at,
         )
 

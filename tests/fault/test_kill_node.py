@@ -51,6 +51,10 @@ class Load:
         self._history = history.open("a")
         self._numbers = iter(range(10**9))
 
+    def close(self) -> None:
+        """End the history."""
+        self._history.close()
+
     async def worker(self) -> None:
         """One client: the next request when the last one was answered or failed. Ends by being cancelled."""
         async with httpx.AsyncClient(timeout=5, trust_env=False) as client:
@@ -96,6 +100,7 @@ async def _run(folder: Path, mails: Accepted, seed: int) -> str:
         CONTACT_LIMIT="1000000",
         LOG_LEVEL="warning",
     )
+    load = Load(node, seed, folder / "history.jsonl")
     await asyncio.to_thread(node.start)
     try:
         async with httpx.AsyncClient(headers={"Authorization": f"Bearer {node.key}"}, trust_env=False) as client:
@@ -103,7 +108,6 @@ async def _run(folder: Path, mails: Accepted, seed: int) -> str:
                 f"http://127.0.0.1:{node.port}/v1/teams", content=TEAMS, headers={"content-type": "application/yaml"}
             )
             assert put.is_success, put.text
-        load = Load(node, seed, folder / "history.jsonl")
         chance = random.Random(seed)
         workers = [asyncio.create_task(load.worker()) for _ in range(WORKERS)]
         recoveries = []
@@ -121,6 +125,7 @@ async def _run(folder: Path, mails: Accepted, seed: int) -> str:
         assert all(isinstance(result, asyncio.CancelledError) for result in results), results
         return await _verdict(folder, node, load, mails, recoveries)
     finally:
+        load.close()
         if node.stop() != 0:
             raise AssertionError(node.output()[-3000:])
 

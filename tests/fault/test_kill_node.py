@@ -69,7 +69,7 @@ class Load:
             response = await client.post(f"http://127.0.0.1:{self._node.port}/v1/feedback", json=body, headers=headers)
         except httpx.TransportError:
             self.unsure += 1  # may have happened
-            await asyncio.sleep(0.05)  # nobody listens: a client would wait, too
+            await eventually(self._reachable, timeout=120)
             return
         if response.status_code == httpx.codes.ACCEPTED:
             event = UUID(response.json()["items"][0]["id"] if "items" in response.json() else response.json()["id"])
@@ -80,6 +80,11 @@ class Load:
         else:
             assert response.status_code in (502, 503), response.text
             self.unsure += 1
+
+    async def _reachable(self) -> bool:
+        _, writer = await asyncio.open_connection("127.0.0.1", self._node.port)
+        writer.close()
+        return True
 
 
 async def test_ten_kills_lose_nothing_and_send_nothing_twice(capsys: Any) -> None:

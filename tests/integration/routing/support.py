@@ -25,6 +25,7 @@ from shared.core.ids import external_event_id, name_id
 from shared.db.database import Database
 from shared.db.platform import ApiKeys
 from shared.http.app import Readiness, create_app
+from shared.runtime.component import Service
 from tests.support.poll import eventually
 
 TEAMS: dict[str, Any] = {
@@ -80,6 +81,7 @@ def answer(n: int | str, value: int, text: str | None = None, **more: Any) -> Ev
 class World:
     """A running service and everything a test asks of it."""
 
+    service: Service
     client: httpx.AsyncClient
     bus: PostgresBus
     database: Database
@@ -169,7 +171,7 @@ async def running(url: str, **settings: Any) -> AsyncIterator[World]:
     app = create_app("routing", "test", service.routers, Readiness(service.checks))
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
-            yield World(client, bus, database, ApiKeys(platform))
+            yield World(service, client, bus, database, ApiKeys(platform))
         assert [task.get_name() for task in tasks if task.done()] == []
     finally:
         for part in reversed(service.components):

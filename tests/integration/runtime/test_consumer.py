@@ -1,7 +1,7 @@
 """The consumer loop on a real database and bus: every promise of delivery.md that one process can show."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -15,22 +15,10 @@ from shared.db.unit_of_work import UnitOfWork
 from shared.runtime import consumer as consumer_module
 from shared.runtime.consumer import ConsumerLoop, Subscription
 from shared.runtime.replays import Replays, menders_of
-from tests.support.harness import database, effects, feedback, running, send, started_bus
+from tests.support.harness import effects, feedback, running, send
 from tests.support.poll import eventually
 
 ONE_CUSTOMER = "mina"
-
-
-@pytest.fixture
-async def made(database_url: str) -> AsyncIterator[Database]:
-    async with database(database_url) as made:
-        yield made
-
-
-@pytest.fixture
-async def bus(database_url: str) -> AsyncIterator[Bus]:
-    async with started_bus(database_url) as bus:
-        yield bus
 
 
 async def note(events: Sequence[Event[Any]], uow: UnitOfWork) -> None:

@@ -70,7 +70,7 @@ DAY_SECONDS = 86_400
 DEFAULT_MAX_AGE_SECONDS = 3 * DAY_SECONDS
 MAX_DELAY_SECONDS = 366 * DAY_SECONDS
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": DAY_SECONDS, "w": 7 * DAY_SECONDS}
-_DURATION = re.compile(r"(\d{1,9})\s?([smhdw])")
+_DURATION = re.compile(r"([0-9]{1,9}) ?([smhdw])")
 _COMPARISON = re.compile(r"([a-z_]+) (is not|is|in) (.+)")
 
 

@@ -116,7 +116,9 @@ def _compose(text: str) -> yaml.Node:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # A quote or bracket that is never closed is found at the end of the file, and was opened elsewhere.
+        open_ended = "end of stream" in (error.problem or "")
+        mark = (error.context_mark if open_ended else None) or error.problem_mark or error.context_mark
         raise _refused(mark.line + 1 if mark else 1, f"not YAML: {error.problem or error.context}") from None
     except (yaml.YAMLError, UnicodeError):
         raise _refused(1, "not YAML: it has characters that YAML does not allow") from None

@@ -132,9 +132,10 @@ def parse_target(url: str, *, allow_private: bool = False) -> Target:
     """Take a URL apart, strictly: one spelling per meaning, so that nothing behind us reads it differently.
 
     Raises AddressRefused for user information, other schemes and ports, spaces, control and non-ASCII characters,
-    backslashes, numbers in disguise (`127.1`, `0x7f000001`), a trailing dot, and address literals that are not public.
+    backslashes, fragments, numbers in disguise (`127.1`, `0x7f000001`), a trailing dot, and address literals that are
+    not public.
     """
-    if len(url) > _URL_LIMIT or not _PRINTABLE.fullmatch(url) or "\\" in url:
+    if len(url) > _URL_LIMIT or not _PRINTABLE.fullmatch(url) or "\\" in url or "#" in url:
         raise AddressRefused
     try:
         parts = urlsplit(url)

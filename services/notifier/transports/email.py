@@ -32,6 +32,8 @@ class Mailer:
             raise SettingsError("SMTP_SENDER and SMTP_REPLY_TO: one plain address each, such as care@example.com")
         self._sender = sender
         self._reply_to = reply_to
+        # Made once: it reads every certificate of the system, which costs more than a whole conversation.
+        self._tls = ssl.create_default_context() if _encrypted(settings) else None
 
     def compose(self, outgoing: Outgoing) -> EmailMessage:
         """The message. No word of a customer stands in From, Reply-To or any other header but the checked To."""
@@ -61,7 +63,7 @@ class Mailer:
             mail = self.compose(outgoing)
         except ValueError:
             return Outcome("not sent", "the address is not one plain e-mail address", permanent=True)
-        conversation = _Conversation(self._settings, self._sender)
+        conversation = _Conversation(self._settings, self._sender, self._tls)
         budget = self._settings.delivery_connect_seconds + self._settings.delivery_timeout_seconds
         try:
             async with asyncio.timeout(budget):
@@ -73,9 +75,10 @@ class Mailer:
 class _Conversation:
     """One connection, one message."""
 
-    def __init__(self, settings: NotifierSettings, sender: str) -> None:
+    def __init__(self, settings: NotifierSettings, sender: str, tls: ssl.SSLContext | None) -> None:
         self._settings = settings
         self._sender = sender
+        self._tls = tls
         self._data_begun = False
 
     def lost(self) -> Outcome:
@@ -93,7 +96,7 @@ class _Conversation:
             timeout=settings.delivery_timeout_seconds,
             use_tls=settings.smtp_tls,
             start_tls=settings.smtp_starttls == "required" and not settings.smtp_tls,
-            tls_context=ssl.create_default_context(),
+            tls_context=self._tls,
             local_hostname=self._sender.partition("@")[2] or "localhost",
         )
         try:
@@ -112,6 +115,10 @@ class _Conversation:
             with contextlib.suppress(aiosmtplib.SMTPException, OSError):
                 client.close()
         return Outcome("ok", status=answer.code)
+
+
+def _encrypted(settings: NotifierSettings) -> bool:
+    return settings.smtp_tls or settings.smtp_starttls == "required"
 
 
 def _refused(code: int) -> Outcome:

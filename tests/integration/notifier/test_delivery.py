@@ -23,6 +23,11 @@ plays:
     on: breached
     steps:
       - {id: tell, after: 0s, audience: manager, transport: webhook, template: manager-breach}
+  - id: mail
+    on: feedback_received
+    when: band is promoter
+    steps:
+      - {id: thanks, after: 0s, audience: customer, transport: email, template: promoter-thanks}
 """
 
 

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import pytest
 import uvicorn
 
 from services.notifier.models import metadata
@@ -63,10 +62,10 @@ async def test_lists_page_by_cursor_and_filter(notifier: Notifier) -> None:
         assert [(a["number"], a["outcome"], a["status"]) for a in whole["ledger"]] == [(1, "ok", 250)]
 
 
-@pytest.mark.parametrize("cursor", ["x", "W10", "bm90aGluZw", "eyJhIjoxfQ", "W251bGwsbnVsbF0"])
-async def test_a_foreign_cursor_is_refused(notifier: Notifier, cursor: str) -> None:
+async def test_a_foreign_cursor_is_refused(notifier: Notifier) -> None:
     async with notifier.client(Role.MANAGER) as client:
-        assert (await client.get("/v1/followups", params={"cursor": cursor})).status_code == 422
+        for cursor in ("x", "W10", "bm90aGluZw", "eyJhIjoxfQ", "W251bGwsbnVsbF0", "é"):
+            assert (await client.get("/v1/followups", params={"cursor": cursor})).status_code == 422, cursor
 
 
 ROUTES = [
@@ -165,21 +164,21 @@ async def test_plays_are_put_as_versions_and_bad_ones_change_nothing(notifier: N
         assert (await client.put("/v1/plays", content=PLAYS)).json()["version"] == "2"
 
 
-@pytest.mark.parametrize(
-    ("transport", "address"),
-    [
-        ("email", "a@x.com, b@y.com"),
-        ("email", "nobody"),
-        ("slack", "ftp://127.0.0.1/x"),
-        ("slack", "http://169.254.169.254/latest/meta-data"),
-        ("webhook", "https://user:pass@example.com/"),
-        ("webhook", "not a url"),
-    ],
-)
-async def test_a_bad_address_is_refused(notifier: Notifier, transport: str, address: str) -> None:
+BAD_ADDRESSES = [
+    ("email", "a@x.com, b@y.com"),
+    ("email", "nobody"),
+    ("slack", "ftp://127.0.0.1/x"),
+    ("slack", "http://169.254.169.254/latest/meta-data"),
+    ("webhook", "https://user:pass@example.com/"),
+    ("webhook", "not a url"),
+]
+
+
+async def test_a_bad_address_is_refused(notifier: Notifier) -> None:
     async with notifier.client(Role.MANAGER) as client:
-        answer = await client.put(f"/v1/destinations/manager/{transport}", json={"address": address})
-        assert answer.status_code == 422
+        for transport, address in BAD_ADDRESSES:
+            answer = await client.put(f"/v1/destinations/manager/{transport}", json={"address": address})
+            assert answer.status_code == 422, address
         assert (await client.get("/v1/destinations")).json() == []
 
 

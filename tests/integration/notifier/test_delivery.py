@@ -4,8 +4,6 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
-import pytest
-
 from services.notifier.transports.webhook import STANDARD_WEBHOOKS
 from shared.auth.keys import Role
 from shared.auth.signatures import Signed, verify
@@ -270,8 +268,9 @@ async def test_two_workers_send_each_message_once(database_url: str, mail: MailR
         assert len(recipients) == len(set(recipients)) == 40
 
 
-@pytest.mark.parametrize("address", ["a@x.com, evil@y.com", "a@x.com\r\nBcc: evil@y.com", "<a@x.com>", "a b@x.com"])
-async def test_an_address_that_is_not_one_plain_address_is_never_used(notifier: Notifier, address: str) -> None:
-    await notifier.publish(feedback(2, email=address, name="X\r\nBcc: evil@y.com"))
-    await notifier.row("suppressed", play="detractor-apology")
+async def test_an_address_that_is_not_one_plain_address_is_never_used(notifier: Notifier) -> None:
+    for address in ("a@x.com, evil@y.com", "a@x.com\r\nBcc: evil@y.com", "<a@x.com>", "a b@x.com", '"a"@x.com'):
+        event = feedback(2, email=address, name="X\r\nBcc: evil@y.com")
+        await notifier.publish(event)
+        await notifier.row("suppressed", feedback_id=event.data.feedback_id)
     assert notifier.mail.connections == 0

@@ -39,9 +39,8 @@ def values(filler: str = "x") -> dict[str, str]:
 
 
 def rendered(text: str, value: str) -> Rendered:
-    template = Template(
-        "t", "en", "customer", "nothing", "Dear {{customer_name}}", f"Hello {{{{customer_name}}}},\n\n{text}"
-    )
+    body = f"Hello {{{{customer_name}}}},\n\n{text}"
+    template = Template("t", "en", "customer", "nothing", "Dear {{customer_name}}", body)
     return render(template, CATALOGUE.words("en"), {"customer_name": value}, brand="Lale")
 
 
@@ -79,22 +78,8 @@ def test_what_a_customer_wrote_is_never_markup(text: str) -> None:
     message = rendered("Bye", text)
     page = message.as_html()
     tags = set(re.findall(r"<(/?[a-zA-Z!][a-z]*)", page))
-    assert tags <= {
-        "!doctype",
-        "html",
-        "head",
-        "meta",
-        "title",
-        "/title",
-        "/head",
-        "body",
-        "p",
-        "/p",
-        "hr",
-        "br",
-        "/body",
-        "/html",
-    }
+    ours = "!doctype html head meta title /title /head body p /p hr br /body /html"
+    assert tags <= set(ours.split())
     assert "7*7" not in page or text in {"{{7*7}}", "${7*7}", "<%= 7*7 %>"}
     assert "49" not in page
     slack = slack_message(message)
@@ -168,7 +153,7 @@ def test_a_cut_name_keeps_letters_whole() -> None:
             4,
             "action has",
         ),
-        ("[", 2, "not YAML"),
+        ("[", 1, "not YAML"),
         ("- a", 1, "must be a mapping"),
     ],
 )

@@ -22,8 +22,9 @@ from services.notifier.domain import (
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("0s", 0), ("90s", 90), ("5m", 300), ("2h", 7200), ("3d", 259200), ("1w", 604800), ("3 d", 259200)]
-)  # fmt: skip
+    ("text", "seconds"),
+    [("0s", 0), ("90s", 90), ("5m", 300), ("2h", 7200), ("3d", 259200), ("1w", 604800), ("3 d", 259200)],
+)
 def test_durations(text: str, seconds: float) -> None:
     assert parse_seconds(text) == seconds
 
@@ -57,9 +58,24 @@ def test_conditions(text: str, facts: dict[str, object], holds: bool) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "bliss", "not", "not not answered", "band", "band is", "band is happy", "band in promoter", "band is [promoter]"]
-    + ["mood is good", "touchpoint in []", "touchpoint in [a,,b]", "band == promoter", "__import__('os')", "{{7*7}}"],
-)  # fmt: skip
+    [
+        "",
+        "bliss",
+        "not",
+        "not not answered",
+        "band",
+        "band is",
+        "band is happy",
+        "band in promoter",
+        "band is [promoter]",
+        "mood is good",
+        "touchpoint in []",
+        "touchpoint in [a,,b]",
+        "band == promoter",
+        "__import__('os')",
+        "{{7*7}}",
+    ],
+)
 def test_conditions_that_are_none(text: str) -> None:
     with pytest.raises(Malformed):
         parse_condition(text)

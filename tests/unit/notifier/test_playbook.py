@@ -84,9 +84,7 @@ def test_what_is_wrong_is_named_with_its_line(old: str, new: str, line: int, rea
     with pytest.raises(InvalidInput) as refused:
         parse(text)
     found = [(fault.path.partition(":")[0], fault.reason) for fault in refused.value.faults]
-    assert any(where == f"line {line}" and reason in why for where, why in found) or line != 1, found
-    assert any(reason in why for _, why in found), found
-    assert f"line {line}" in {where for where, _ in found}, found
+    assert any(where == f"line {line}" and reason in why for where, why in found), found
     assert "the old one stays in force" in refused.value.detail
 
 
@@ -109,15 +107,11 @@ def test_two_plays_need_two_names() -> None:
 )
 @pytest.mark.parametrize("place", ["play", "when", "unless"])
 def test_asking_only_some_scores_for_a_public_review_is_refused(condition: str, place: str) -> None:
-    text = GOOD.replace("promoter-thanks", "review-invitation")
-    parse(text.replace("not recovered", "resolved"))
-    spots = {"play": "touchpoint is store", "when": "has_case", "unless": "[answered, not recovered]"}
+    text = GOOD.replace("promoter-thanks", "review-invitation").replace("not recovered", "resolved")
+    parse(text)
+    spots = {"play": "touchpoint is store", "when": "has_case", "unless": "[answered, resolved]"}
     with pytest.raises(InvalidInput) as refused:
-        parse(
-            text.replace("not recovered", "resolved").replace(
-                spots[place].replace("not recovered", "resolved"), f'"{condition}"'
-            )
-        )
+        parse(text.replace(spots[place], f'"{condition}"'))
     [fault] = refused.value.faults
     assert fault.path.startswith("line 8: plays[0] (thanks)")
     assert "review gating" in fault.reason

@@ -6,6 +6,8 @@ import { sentence as followupSentence } from './followups.js';
 import { sentence as workSentence } from './work.js';
 
 const KEPT = 60;
+// On the way to an outcome: the list of follow-ups shows them.
+const UNDER_WAY = ['planned', 'sending'];
 
 export class Activity {
   #events = [];
@@ -29,7 +31,7 @@ export class Activity {
 
   #text(kind, data) {
     if (kind === 'assignment') return workSentence(data);
-    if (kind === 'follow-up') return followupSentence(data);
+    if (kind === 'follow-up') return UNDER_WAY.includes(data.state) ? null : followupSentence(data);
     const { series } = data;
     if (series.window !== '30d' || Object.keys(series.dimensions ?? {}).length || !data.reportable) return null;
     return `${metricName(series.metric)} is ${score(data.value, data.formula)} over 30 days (${series.survey_type}, ${data.n} answers)`;
@@ -43,6 +45,6 @@ export class Activity {
     }
     list(parent, this.#events, (event) => event.id, (event) => el('li', { class: `${event.kind} ${event.change}` },
       el('time', { class: 'muted', datetime: event.time, title: instant(event.time) }, time(event.time)),
-      el('span', { class: 'kind' }, event.kind), words(event.text, 'p')), (event) => event.id);
+      el('p', {}, el('span', { class: 'hidden' }, `${event.kind}: `), words(event.text))), (event) => event.id);
   }
 }

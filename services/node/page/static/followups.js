@@ -28,7 +28,7 @@ export class Followups {
 
   async load() {
     const { items } = await getJson('/v1/followups?limit=50', this.#key);
-    for (const item of items) this.#take({ ...item, followup_id: item.followup_id ?? item.id });
+    for (const item of items) this.#take({ ...item, followup_id: item.id, attempt: item.attempts });
     this.#loaded = true;
     soon(this.#draw);
   }

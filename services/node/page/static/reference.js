@@ -22,7 +22,10 @@ function typeOf(root, given, depth = 0) {
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.enum) return schema.enum.map((value) => JSON.stringify(value)).join(' | ');
   const either = schema.anyOf ?? schema.oneOf;
-  if (either && depth < DEEPEST) return [...new Set(either.map((one) => typeOf(root, one, depth + 1)))].join(' | ');
+  if (either && depth < DEEPEST) {
+    const types = [...new Set(either.map((one) => typeOf(root, one, depth + 1)))];
+    return types.filter((type) => type !== 'null').join(' | ') + (types.includes('null') ? ' or null' : '');
+  }
   if (schema.type === 'array') return `array of ${typeOf(root, schema.items ?? {}, depth + 1)}`;
   if (name) return name;
   if (schema.type === 'object' && schema.additionalProperties?.type) return `object of ${typeOf(root, schema.additionalProperties, depth + 1)}`;
@@ -114,6 +117,9 @@ function curl(path, method, body) {
   return lines.join(' \\\n  ');
 }
 
+/** A path that may break after its slashes. */
+const breakable = (path) => path.split('/').flatMap((part, n) => (n ? ['/', document.createElement('wbr'), part] : [part]));
+
 const anchor = (method, path) => `${method}${path.replaceAll(/[^A-Za-z0-9]+/g, '-')}`;
 
 function renderHttp(root) {
@@ -129,7 +135,7 @@ function renderHttp(root) {
   const intro = el('p', { class: 'muted' }, `Version ${root.info?.version ?? ''}. Send an API key with every request: Authorization: Bearer clk_… . Errors are problem+json: title, detail, and the path of each fault.`);
   return {
     contents: sorted.flatMap(([tag, operations]) => [el('h2', {}, tag), el('ul', {}, operations.map(([path, method]) => el('li', {},
-      el('a', { href: `#${anchor(method, path)}` }, el('span', { class: `method ${method}` }, method.toUpperCase()), path))))]),
+      el('a', { href: `#${anchor(method, path)}` }, el('span', { class: `method ${method}` }, method.toUpperCase()), el('span', {}, breakable(path))))))]),
     body: [intro, ...sorted.flatMap(([tag, operations]) => [el('h2', {}, tag), ...operations.map(([path, method, described]) => operation(root, path, method, described))])],
   };
 }

@@ -79,12 +79,13 @@ export class Running {
   #renderCounts(status) {
     const lag = sum(status.consumers.map((consumer) => consumer.lag));
     const stopped = sum(status.consumers.map((consumer) => consumer.stopped_partitions));
-    const { sent = 0, failed = 0, unknown = 0 } = status.deliveries;
+    const { ok = 0, refused = 0, not_sent: notSent = 0, unknown = 0 } = status.deliveries;
+    const failed = refused + notSent;
     const tiles = [
       ['Feedback accepted', status.accepted, `${this.#rate(status).toFixed(1)} per second${status.refused ? ` · ${count(status.refused)} refused` : ''}`],
       ['Events processed', sum(status.consumers.map((consumer) => consumer.processed)), `by ${status.consumers.length} ${status.consumers.length === 1 ? 'consumer' : 'consumers'}`],
       ['Waiting', lag + status.outbox, lag + status.outbox ? `${count(lag)} to process, ${count(status.outbox)} to send on` : 'everything is processed'],
-      ['Messages sent', sent, failed || unknown ? `${count(failed)} failed, ${count(unknown)} unknown` : 'none failed', failed || unknown ? 'warn' : ''],
+      ['Messages sent', ok, failed || unknown ? `${count(failed)} attempts failed, ${count(unknown)} unknown` : 'no attempt failed', failed || unknown ? 'warn' : ''],
       ['Dead letters', status.dead_letters, stopped ? `${count(stopped)} partitions stopped: look now` : status.dead_letters ? 'see closeloop dead-letters list' : 'every record was understood', stopped ? 'bad' : status.dead_letters ? 'warn' : ''],
       ['Open streams', status.streams, 'listeners of live events'],
     ];

@@ -93,7 +93,7 @@ export class Scores {
       this.#surveyType = [...answers].sort((a, b) => b[1] - a[1])[0][0];
     }
     list(byId('survey-type'), types, (type) => type, (type) => el('option', { value: type },
-      type === 'transactional' ? 'after one interaction (transactional)' : 'about the whole relationship (relational)'));
+      type));
     byId('survey-type').value = this.#surveyType ?? 'transactional';
   }
 
@@ -182,7 +182,6 @@ export class Scores {
     table(parent, `${metricName(metric)} by ${by}`, columns, rows.slice(0, ROWS).map((row) => ({
       key: nameOf(row.series),
       print: JSON.stringify([row.value, row.n, row.interval, row.previous, row.reportable, row.moved]),
-      class: fresh(row.moved) ? 'moved' : null,
       cells: () => [words(plain(row.series.dimensions[by])), ...scoreCells(row, metric)],
     })));
     let rest = parent.querySelector('.rest');
@@ -220,7 +219,7 @@ function scoreCells(found, metric) {
 
 function changed({ previous, formula, series }) {
   if (!previous || previous.change === null || previous.change === undefined) {
-    return el('span', { class: 'delta' }, 'nothing to compare');
+    return el('span', { class: 'delta' }, 'no earlier window');
   }
   const sure = previous.p_value !== null && previous.p_value !== undefined && previous.p_value < SURE;
   const direction = previous.change > 0 ? 'up' : previous.change < 0 ? 'down' : 'same';
@@ -268,10 +267,12 @@ function bar(found, metric) {
 /** The 30 days that end with each day, as a line with its interval; days with too few answers leave a gap. */
 function line(metric, history) {
   const [width, height, edge] = [300, 64, 4];
-  const points = history.points.map((point, n) => ({ ...point, n, shown: point.reportable && point.value !== null }));
+  const isShown = (point) => point.reportable && point.value !== null;
+  const begin = Math.max(0, history.points.findIndex(isShown));
+  const points = history.points.slice(begin).map((point, n) => ({ ...point, n, shown: isShown(point) }));
   const shown = points.filter((point) => point.shown);
-  const label = `${metricName(metric)}, 30 days each, from ${day(points[0].day)} to ${day(points.at(-1).day)}`;
   if (shown.length < 2) return el('div', { class: 'line' }, el('p', { class: 'muted' }, 'the line begins when two days have enough answers'));
+  const label = `${metricName(metric)}, 30 days each, from ${day(points[0].day)} to ${day(points.at(-1).day)}`;
   const lows = shown.map((point) => point.interval?.low ?? point.value);
   const highs = shown.map((point) => point.interval?.high ?? point.value);
   const [low, high] = [Math.min(...lows), Math.max(...highs)];

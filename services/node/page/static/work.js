@@ -2,7 +2,7 @@
 
 import { getItems, getJson } from './api.js';
 import { byId, el, empty, say, soon, table, words } from './dom.js';
-import { count, instant, language, plain, relative, span } from './format.js';
+import { count, instant, language, plain, span } from './format.js';
 
 const ROWS = 50;
 const RELOAD_MS = 1500;
@@ -126,7 +126,7 @@ export class Work {
       ? el('span', { class: 'who' }, words(this.#names.get(item.member) ?? item.member), item.team && words(item.team, 'small'))
       : el('span', { class: 'who' }, 'nobody yet', words(item.team ? `in the queue of ${item.team}` : 'no team', 'small'));
     const about = el('span', { class: 'about' }, el('span', { class: 'tags' },
-      [item.product, ...(item.issues ?? [])].filter(Boolean).map((tag) => words(plain(tag), 'span', { class: 'tag' }))),
+      [item.band, item.product, ...(item.issues ?? [])].filter(Boolean).map((tag) => words(plain(tag), 'span', { class: 'tag' }))),
     item.excerpt && words(item.excerpt, 'q'));
     return [
       el('span', { class: `chip ${item.priority}` }, item.priority),
@@ -179,5 +179,3 @@ export function sentence(data) {
     breached: `${what}: first response is overdue (${who})`,
   }[data.change] ?? `${what}: ${plain(data.change)}`;
 }
-
-export { relative };

@@ -119,7 +119,7 @@ async def crash_in(service: ScoringService, database: Database, batch: Sequence[
 
 
 @given(
-    histories=st.lists(versions(), min_size=1, max_size=12),
+    histories=st.lists(versions(), min_size=1, max_size=8),
     seed=st.integers(0, 2**32),
     repeats=st.integers(0, 4),
     restart=st.booleans(),

@@ -1,6 +1,7 @@
 """`FeedbackIn`: the public form of one piece of feedback. Every way in ends here, so that there is one validation."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal, Self
 
@@ -131,6 +132,7 @@ class RatingIn(_Input):
     def _on_its_scale(cls, value: float, info: ValidationInfo) -> float:
         if {"metric", "scale_min", "scale_max"} <= info.data.keys():
             check_scale(info.data["metric"], value, info.data["scale_min"], info.data["scale_max"])
+            _check_formula(info.data["metric"], info.data.get("formula"), info.data)
         return value
 
 
@@ -149,6 +151,17 @@ def check_scale(metric: str, value: float, scale_min: float | None, scale_max: f
         raise ValueError(f"is outside its scale {low:g}–{high:g}")
     if metric == "nps" and not value.is_integer():
         raise ValueError("an nps answer is a whole number")
+
+
+def _check_formula(metric: str, formula: str | None, scale: Mapping[str, Any]) -> None:
+    """The formula nps counts 9 and 10 of 0–10, whatever was asked; on another scale no rule could score it."""
+    low, high = DEFAULT_SCALES.get(metric, (None, None))
+    given = (
+        low if scale["scale_min"] is None else scale["scale_min"],
+        high if scale["scale_max"] is None else scale["scale_max"],
+    )
+    if formula == "nps" and given != (0, 10):
+        raise ValueError("the formula nps needs the scale 0–10")
 
 
 class CustomerIn(_Input):

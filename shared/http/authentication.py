@@ -1,5 +1,6 @@
 """API keys at the door of every route: `Authorization: Bearer clk_…` or `X-API-Key: clk_…`."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
@@ -27,6 +28,7 @@ class Authenticator:
         # Only keys that exist: whoever makes up ids must not push out those that an outage needs.
         self._cache: dict[str, tuple[float, StoredKey]] = {}
         self._away_until = 0.0
+        self._finding: dict[str, asyncio.Task[StoredKey | None]] = {}
 
     def require(self, *roles: Role) -> Callable[[Request], Awaitable[Principal]]:
         """A FastAPI dependency that gives the Principal: 401 without a good key, 403 with one that lacks the role."""
@@ -54,7 +56,7 @@ class Authenticator:
         if cached is not None and now - cached[0] < (OUTAGE_CACHE_SECONDS if now < self._away_until else CACHE_SECONDS):
             return cached[1]
         try:
-            stored = await self._keys.find(key_id)
+            stored = await self._find_once(key_id)
         except Unavailable:
             self._away_until = time.monotonic() + _RETRY_SECONDS
             if cached is not None and now - cached[0] < OUTAGE_CACHE_SECONDS:
@@ -66,6 +68,19 @@ class Authenticator:
             if len(self._cache) > _CACHE_LIMIT:
                 del self._cache[next(iter(self._cache))]  # the one that was looked up longest ago
         return stored
+
+    async def _find_once(self, key_id: str) -> StoredKey | None:
+        """One query for all requests that wait for the same key: a burst must not exhaust the pool."""
+        task = self._finding.get(key_id)
+        if task is None:
+            task = self._finding[key_id] = asyncio.create_task(self._keys.find(key_id), name="find key")
+            task.add_done_callback(lambda done: self._found(key_id, done))
+        return await asyncio.shield(task)
+
+    def _found(self, key_id: str, done: "asyncio.Task[StoredKey | None]") -> None:
+        del self._finding[key_id]
+        if not done.cancelled():
+            done.exception()  # seen here, should every request that waited for it be gone
 
 
 def _presented(request: Request) -> str:

@@ -52,6 +52,11 @@ def refused(item: Any) -> dict[str, str]:
             "empty",
         ),
         ({"ratings": [{"metric": "nps", "value": 1, "scale_max": 5}]}, "[3].ratings[0].value", "asked on 0–10"),
+        (
+            {"ratings": [{"metric": "csat", "value": 5, "formula": "nps"}]},
+            "[3].ratings[0].value",
+            "needs the scale 0–10",
+        ),
         ({"text": "a", "occurred_at": "2026-01-01T00:00:00"}, "[3].occurred_at", "has no zone"),
         ({"text": "a", "occurred_at": "0001-01-01T00:00:00+14:00"}, "[3].occurred_at", "between 1990"),
         ({"text": "a", "occurred_at": 32503680000}, "[3].occurred_at", "between 1990"),

@@ -46,7 +46,6 @@ def routes(inbox: Inbox, authenticator: Authenticator, *, changed: Feed, routed:
     async def stream_assignments(
         member: Label | None = None, last_event_id: LastEventId = None, who: Principal = key
     ) -> StreamingResponse:
-        _parseable(changed, last_event_id)
         events = changed.stream(
             last_event_id,
             lambda event: event.workspace == who.workspace and member in (None, event.data.member_id),
@@ -55,7 +54,6 @@ def routes(inbox: Inbox, authenticator: Authenticator, *, changed: Feed, routed:
 
     @router.get("/routed/stream", summary="Tags of feedback as it is understood (feedback.routed.v1)")
     async def stream_routed(last_event_id: LastEventId = None, who: Principal = key) -> StreamingResponse:
-        _parseable(routed, last_event_id)
         return event_stream("routed", routed.stream(last_event_id, lambda event: event.workspace == who.workspace))
 
     @router.get("/feedback/{feedback_id}/tags", summary="What was understood of a feedback, newest revision first")
@@ -67,9 +65,3 @@ def routes(inbox: Inbox, authenticator: Authenticator, *, changed: Feed, routed:
         return case_out(*await inbox.case(who.workspace, assignment_id))
 
     return router
-
-
-def _parseable(feed: Feed, last_event_id: str | None) -> None:
-    """An id that is not ours is refused before the answer begins."""
-    if last_event_id is not None:
-        feed.parse(last_event_id)

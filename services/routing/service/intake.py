@@ -99,7 +99,13 @@ class Intake:
         """Route a batch."""
         understood = {event.id: self._prepared[event.id] for event in events if event.id in self._prepared}
         understood |= understand(self._understander, [event for event in events if event.id not in understood])
-        for workspace in sorted({event.workspace for event in events}):
+        workspaces = sorted({event.workspace for event in events})
+        # All timers first, then the locks: a firing timer holds its row while it waits for a lock.
+        for workspace in workspaces:
+            ids = [event.data.feedback_id for event in events if event.workspace == workspace]
+            known = await assignments.ids_of_feedback(uow, workspace, ids)
+            await assignments.cancel(uow, workspace, known)
+        for workspace in workspaces:
             for batch in _apart([event for event in events if event.workspace == workspace]):
                 await self._route(uow, workspace, batch, understood)
 
@@ -108,7 +114,6 @@ class Intake:
     ) -> None:
         """One workspace, each feedback at most once."""
         ids = [event.data.feedback_id for event in events]
-        await assignments.cancel(uow, workspace, await assignments.ids_of_feedback(uow, workspace, ids))
         await crew.lock(uow, workspace)
         roster = await self._rosters.current(uow, workspace)
         desk = await crew.desk(uow, workspace)
@@ -132,6 +137,7 @@ class Intake:
         for published in routed:
             uow.publish(published)
         await assignments.save(uow, batch.retagged)
+        await assignments.cancel(uow, workspace, batch.closed)
         await self._place(uow, batch)
         await batch.ledger.settle(uow)
         if batch.released:
@@ -165,6 +171,7 @@ class _Batch:
         self.openings: list[_Opening] = []
         self.retagged: list[Assignment] = []
         self.assigned: dict[UUID, UUID] = {}
+        self.closed: list[UUID] = []
         self.released = False
         self._history_after_seconds = history_after_seconds
 
@@ -253,6 +260,7 @@ class _Batch:
         if current.member_id and current.state in ("assigned", "taken"):
             self.desk.release(current.member_id)
             self.released = True
+        self.closed.append(current.id)
         after = resolved(current, SYSTEM, self.desk.now, cause, action)
         self.ledger.add(after, "resolved", SYSTEM, self.desk.now, cause=event)
 

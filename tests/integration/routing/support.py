@@ -160,7 +160,7 @@ async def running(url: str, **settings: Any) -> AsyncIterator[World]:
     service = build(RoutingSettings(**{"database_url": url, "queue_tick_seconds": 0.2, "_env_file": None, **settings}))
     for start in service.start:
         await start()
-    tasks = [asyncio.create_task(part.run(), name=part.name) for part in service.components]
+    tasks = [asyncio.create_task(part.run(), name=part.name) for part in (*service.components, *service.feeds)]
     bus, platform, database = (
         PostgresBus(url),
         Database(url, "platform", encode=codec.encode),
@@ -174,7 +174,7 @@ async def running(url: str, **settings: Any) -> AsyncIterator[World]:
             yield World(service, client, bus, database, ApiKeys(platform))
         assert [task.get_name() for task in tasks if task.done()] == []
     finally:
-        for part in reversed(service.components):
+        for part in reversed((*service.components, *service.feeds)):
             await part.stop()
         await asyncio.wait(tasks, timeout=10)
         await bus.stop()

@@ -137,3 +137,16 @@ async def test_a_correction_that_needs_no_answer_closes_what_nobody_began(databa
         closed = (await world.changes(2))[-1]
         assert (closed.change, closed.resolution and closed.resolution.cause) == ("resolved", "no_answer_needed")
         assert len(await world.seen(ASSIGNMENT_CHANGED)) == 2
+
+
+async def test_opened_and_taken_back_in_one_breath(database_url: str) -> None:
+    """All revisions in one batch: each change is there, and no clock runs on."""
+    gone = message(1, None, revision=2, removed=True, sensitive={})
+    async with running(database_url) as world:
+        await world.teams()
+        await world.publish(message(1), message(1, COMPLAINTS["tr"], revision=1), gone, message(2))
+        changes = by_feedback(await world.changes(3))
+        assert [change.change for change in changes[gone.data.feedback_id]] == ["assigned", "resolved"]
+        assert [change.language for change in changes[gone.data.feedback_id]] == ["en", "tr"]
+        async with world.database.reader() as reader:
+            assert await reader.scalar("select count(*) from timer") == 1

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from shared.http.app import Readiness
+from shared.http.protocol import BoundedProtocol
 from shared.runtime.component import Component, Service
 from shared.runtime.dead_letters import describe
 from shared.runtime.patience import is_outage_of_ours, through_outage
@@ -36,13 +37,13 @@ class HttpServer:
         self._server = _Server(
             uvicorn.Config(
                 app,
+                http=BoundedProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 date_header=False,
                 proxy_headers=False,
                 timeout_graceful_shutdown=5,
-                h11_max_incomplete_event_size=16 * 1024,
                 ws="none",
                 lifespan="off",
             )

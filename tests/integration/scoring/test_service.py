@@ -60,7 +60,10 @@ async def bus(database_url: str) -> AsyncIterator[Bus]:
 @pytest.fixture
 async def client(database_url: str, bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
     headers = await key(database_url, "acme", "manager")
-    async with served(database_url) as address, httpx.AsyncClient(base_url=address, headers=headers) as client:
+    async with (
+        served(database_url) as address,
+        httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client,
+    ):
         yield client
 
 
@@ -69,7 +72,7 @@ async def quiet(postgres: EmbeddedPostgres) -> AsyncIterator[tuple[httpx.AsyncCl
     """A client with a manager's key, and the database's address, for tests that change nothing."""
     with fresh_database(postgres) as url:
         headers = await key(url, "acme", "manager")
-        async with served(url) as address, httpx.AsyncClient(base_url=address, headers=headers) as client:
+        async with served(url) as address, httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
             yield client, url
 
 
@@ -148,7 +151,7 @@ async def test_a_stream_goes_on_after_the_last_event_id(client: httpx.AsyncClien
     await wait_for_n(client, 2, metric="nps")
     [(_, second)] = await sse(client, 1, after=identifier, **filters)
     assert (second["workspace"], second["data"]["n"]) == ("acme", 2)
-    async with httpx.AsyncClient(base_url=client.base_url, headers=other) as theirs:
+    async with httpx.AsyncClient(base_url=client.base_url, headers=other, timeout=30) as theirs:
         [(_, event)] = await sse(theirs, 1, after=identifier, **filters)
     assert (event["workspace"], event["data"]["n"], event["data"]["value"]) == ("lale", 1, -100.0)
 

@@ -142,7 +142,8 @@ async def running(
     await producer.start()
     for start in service.start:
         await start()
-    components = [part for part in service.components if only is None or part.name in only]
+    parts = [*service.components, *service.feeds]
+    components = [part for part in parts if only is None or part.name in only]
     tasks = [asyncio.create_task(part.run(), name=part.name) for part in components]
     app = create_app("notifier", "0", service.routers, Readiness(service.checks))
     database = Database(database_url, "notifier", encode=codec.encode, pool_size=2)

@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 
-from shared.bus import kafka_consumer, kafka_producer
 from shared.bus.kafka import KafkaBus, servers_of
-from shared.bus.kafka_producer import KafkaProducer
+from shared.bus.kafka import consumer as kafka_consumer
+from shared.bus.kafka import producer as kafka_producer
+from shared.bus.kafka.producer import KafkaProducer
 from shared.bus.partition import murmur2, partition_of
 from shared.bus.port import BusUnavailable, Message, OffsetOutOfRange, TopicPartition
 from shared.contracts.topics import Topic

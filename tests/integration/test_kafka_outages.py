@@ -12,9 +12,9 @@ import aiokafka.client
 import pytest
 
 from deploy.kafka.broker import KafkaBroker, answers
-from shared.bus import kafka_producer
 from shared.bus.kafka import KafkaBus
-from shared.bus.kafka_producer import KafkaProducer
+from shared.bus.kafka import producer as kafka_producer
+from shared.bus.kafka.producer import KafkaProducer
 from shared.bus.port import BusUnavailable, Consumer, Message
 from tests.support.bus import Listener, collect, consuming, new_topic
 from tests.support.kafka import own_broker, values

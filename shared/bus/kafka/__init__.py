@@ -9,9 +9,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 from aiokafka.structs import TopicPartition as KafkaPartition
 
-from shared.bus.kafka_client import abandon_admin, abandon_consumer, ended_in_time, meet
-from shared.bus.kafka_consumer import CLIENT_SETTINGS, KafkaConsumer, answered, started, to_record
-from shared.bus.kafka_producer import KafkaProducer
+from shared.bus.kafka.client import abandon_admin, abandon_consumer, ended_in_time, meet
+from shared.bus.kafka.consumer import CLIENT_SETTINGS, KafkaConsumer, answered, started, to_record
+from shared.bus.kafka.producer import KafkaProducer
 from shared.bus.port import BusUnavailable, RebalanceListener, Record, TopicPartition
 from shared.contracts.topics import Topic
 from shared.core.errors import Conflict, NotFound

@@ -16,7 +16,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition as KafkaPartition
 
-from shared.bus.kafka_client import abandon_consumer, ended_in_time, meet
+from shared.bus.kafka.client import abandon_consumer, ended_in_time, meet
 from shared.bus.port import BusUnavailable, OffsetOutOfRange, RebalanceListener, Record, TopicPartition
 from shared.telemetry.logging import get_logger
 

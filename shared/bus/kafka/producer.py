@@ -24,7 +24,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from shared.bus.kafka_client import abandon_producer, ended_in_time, meet
+from shared.bus.kafka.client import abandon_producer, ended_in_time, meet
 from shared.bus.partition import partition_of
 from shared.bus.port import BusUnavailable, Message, TopicPartition, message_size, refuse_oversized
 from shared.core.errors import NotFound

@@ -33,13 +33,15 @@ export class Work {
   }
 
   async load() {
+    const asked = performance.now();
     const [{ items, more }, members] = await Promise.all([
       getItems('/v1/assignments?limit=200', this.#key, 3), getJson('/v1/members', this.#key).catch(() => ({ items: [] }))]);
     for (const member of members.items) this.#names.set(member.id, member.name);
     const found = new Map(items.map((item) => [item.id, { ...item, risk: item.clock === 'at_risk' }]));
     for (const [id, held] of this.#open) {
       const listed = found.get(id);
-      if (listed && listed.sequence < held.sequence) found.set(id, { ...listed, ...held, excerpt: listed.excerpt });
+      if (!listed && held.heard >= asked) found.set(id, held); // opened while the list was under way
+      else if (listed && listed.sequence < held.sequence) found.set(id, { ...listed, ...held, excerpt: listed.excerpt });
     }
     for (const [id, sequence] of this.#closed) if ((found.get(id)?.sequence ?? Infinity) < sequence) found.delete(id);
     this.#closed.clear();
@@ -61,7 +63,7 @@ export class Work {
     } else {
       const risk = data.change === 'at_risk' || (held?.risk === true && data.change === 'breached');
       const fields = { first_response_due_at: null, first_response_at: null, first_response_seconds: null, team: null, touchpoint: null, department: null };
-      this.#open.set(id, { product: held?.product, excerpt: held?.excerpt, ...fields, ...data, id, member: data.member_id ?? null, risk });
+      this.#open.set(id, { product: held?.product, excerpt: held?.excerpt, ...fields, ...data, id, heard: performance.now(), member: data.member_id ?? null, risk });
       if (!held) this.#reload ??= setTimeout(() => this.#again(), RELOAD_MS); // the event has no words of the customer
     }
     soon(this.#draw);
@@ -110,7 +112,7 @@ export class Work {
       { title: 'Where' }, { title: 'Language' }, { title: 'About', class: 'wide' }];
     table(parent, 'Open assignments', columns, items.slice(0, ROWS).map((item) => ({
       key: item.id,
-      print: JSON.stringify([item, this.#names.get(item.member)]),
+      print: JSON.stringify([{ ...item, heard: 0 }, this.#names.get(item.member)]),
       cells: () => this.#cells(item),
     })));
     let rest = parent.querySelector('.rest');

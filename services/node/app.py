@@ -40,11 +40,14 @@ class PortTaken(Unavailable):
     """No port of the range is free."""
 
 
-def build_services(settings: NodeSettings, url: str, notifier: Mapping[str, Any]) -> list[Service]:
+def build_services(settings: NodeSettings, url: str, address: str, notifier: Mapping[str, Any]) -> list[Service]:
     """Every service on one database. What reads from others starts before them and stops after them."""
     common = {"database_url": url, "bus_url": settings.bus_url, "data_dir": settings.data_dir}
+    sending = load(NotifierSettings, **common, **notifier)
+    if not sending.public_url:
+        sending = sending.model_copy(update={"public_url": address})  # the port may not be the one that was asked for
     return [
-        build_notifier(load(NotifierSettings, **common, **notifier)),
+        build_notifier(sending),
         build_scoring(load(ScoringSettings, **common)),
         build_routing(load(RoutingSettings, **common)),
         build_ingest(load(IngestSettings, **common)),
@@ -79,7 +82,7 @@ async def _run(
     keys = ApiKeys(platform)
     authenticator = Authenticator(keys)
     first_key = await ensure_first_key(keys, settings.workspace)
-    services = build_services(settings, url, demo.notifier_settings(address) if demo else {})
+    services = build_services(settings, url, address, demo.notifier_settings(address) if demo else {})
     if demo:
         services.append(demo.service(address, url, authenticator, say))
     readiness = Readiness({name: check for service in services for name, check in service.checks.items()})

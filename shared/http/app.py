@@ -48,6 +48,7 @@ def create_app(title: str, version: str, routers: Sequence[APIRouter], readiness
     app = FastAPI(
         title=title,
         version=version,
+        redirect_slashes=False,  # senders of webhooks take a redirect for a failure
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         responses={
             "4XX": {

@@ -233,6 +233,29 @@ async def test_files_are_hardened_cheap_to_ask_for_again_and_a_closed_list(node:
             assert (await client.get(path)).status_code == 404, path
 
 
+async def test_the_stream_reader_takes_events_in_any_pieces(browser: Browser, node: LiveNode) -> None:
+    stream = (
+        "retry: 250\n\n: still here\n\nid: 1.5\nevent: a\ndata: {1}\ndata: {2}\n\n"
+        "id: 1.6\r\ndata:سلام\r\n\r\nevent: lost\n\ndata\n\ndata: cut off"
+    )
+    wanted = [
+        {"id": "1.5", "type": "a", "data": "{1}\n{2}"},
+        {"id": "1.6", "type": "message", "data": "سلام"},
+        {"id": "1.6", "type": "message", "data": ""},
+    ]
+    read = """async ([text, size]) => {
+        const { EventParser } = await import('/page/stream.js');
+        const events = [], waits = [];
+        const parser = new EventParser((event) => events.push(event), (wait) => waits.push(wait));
+        for (let place = 0; place < text.length; place += size) parser.feed(text.slice(place, place + size));
+        return [events, waits];
+    }"""
+    async with opened(browser) as watched:
+        await watched.page.goto(node.address)
+        for size in (1, 2, 3, 7, 1000):
+            assert await watched.page.evaluate(read, [stream, size]) == [wanted, [250]], f"in pieces of {size}"
+
+
 async def test_a_part_that_the_role_does_not_open_says_so(browser: Browser, node: LiveNode) -> None:
     async with opened(browser) as watched:
         page = watched.page

@@ -28,7 +28,8 @@ def missing(reason: str) -> NoReturn:
     sentence = f"NO BROWSER, its tests do not run: {reason}; install chromium or set CHROMIUM=/path/to/it"
     if os.environ.get("REQUIRE_BROWSER") == "1":
         pytest.fail(sentence, pytrace=False)
-    pytest.skip(sentence)
+    else:
+        pytest.skip(sentence)
 
 
 def executable() -> str:

@@ -109,7 +109,11 @@ class StatusReport:
         for column, name in columns.items():
             for key, value in self._by(name, "group", "topic").items():
                 rows[key][column] = value
-        return [Consumer(**_named(key), **row) for key, row in sorted(rows.items())]
+        consumers = []
+        for key, row in sorted(rows.items()):
+            group, topic = key.split(" ", 1)
+            consumers.append(Consumer.model_validate({"group": group, "topic": topic, **row}))
+        return consumers
 
     def _dead_letters(self) -> dict[str, int]:
         """A source's key belongs to one workspace: sources count together, because every workspace may ask."""
@@ -117,8 +121,3 @@ class StatusReport:
         for origin, count in self._by("closeloop_dead_letters_events", "origin").items():
             sums[_SOURCES if origin.startswith(f"{_SOURCES}/") else origin] += count
         return dict(sorted(sums.items()))
-
-
-def _named(key: str) -> dict[str, str]:
-    group, topic = key.split(" ", 1)
-    return {"group": group, "topic": topic}

@@ -7,6 +7,7 @@ import pytest
 
 from shared.db.database import API_ROLE
 from shared.db.embedded import EmbeddedPostgres
+from tests.support.harness import SCHEMA, database
 from tests.support.postgres import fresh_database
 
 # Only own schemas: the platform's, the bus's and the services'.
@@ -47,6 +48,8 @@ _WITHOUT_WORKSPACE = {"outbox": ["INSERT"]}
 @pytest.fixture(scope="module")
 async def catalog(postgres: EmbeddedPostgres) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
     with fresh_database(postgres) as url:
+        async with database(url):
+            pass  # a schema with the runtime's tables, as every service has
         connection = await asyncpg.connect(url)
         try:
             yield connection
@@ -56,7 +59,8 @@ async def catalog(postgres: EmbeddedPostgres) -> AsyncIterator["asyncpg.Connecti
 
 async def test_there_is_something_to_look_at(catalog: "asyncpg.Connection[asyncpg.Record]") -> None:
     tables = await catalog.fetch(_TABLES)
-    assert {"platform.api_key", "bus.record"} <= {table["name"] for table in tables}
+    assert {"platform.api_key", "bus.record", f"{SCHEMA}.timer"} <= {table["name"] for table in tables}
+    assert {table["relname"] for table in tables if table["granted"]} >= {"timer", "dead_letter", "outbox"}
 
 
 async def test_every_table_of_a_workspace_forces_row_level_security(

@@ -13,6 +13,7 @@ from starlette.types import Message
 
 from shared.core import errors
 from shared.http import app as app_module
+from shared.http import problems
 from shared.http.app import BODY_LIMIT_BYTES, Readiness, create_app
 from shared.telemetry import metrics
 
@@ -138,6 +139,15 @@ async def test_no_body_makes_a_fault_of_ours(client: httpx.AsyncClient, body: by
     assert 400 <= answer.status_code < 500
     assert problem(answer)
     assert len(answer.content) < 100_000
+
+
+def test_a_problem_can_carry_whatever_was_sent() -> None:
+    faults = [errors.Fault("a" * 10_000 + "\ud800", "\udfff")] * 1_000
+    answer = problems.problem(422, "Invalid input", "odd \ud800.", faults=faults)
+    body = json.loads(bytes(answer.body))
+    assert len(body["faults"]) == 100
+    assert "1000 faults" in body["detail"]
+    assert len(body["faults"][0]["path"]) < 400
 
 
 @pytest.mark.parametrize(("size", "status"), [(0, 422), (1, 200), (BODY_LIMIT_BYTES, 200), (BODY_LIMIT_BYTES + 1, 413)])

@@ -130,8 +130,9 @@ class EmbeddedPostgres:
 
     def attach(self) -> bool:
         """Use the server that another process runs on this folder; False when none runs. `stop` leaves it alone."""
-        self._drop_privileges()
         server = self._postmaster()
+        if server is not None:
+            self._drop_privileges()
         self._server = server if server is not None and server.ready else None
         return self._server is not None
 

@@ -1,0 +1,1 @@
+"""The node as a process, as `make run` starts it."""

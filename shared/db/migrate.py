@@ -31,7 +31,6 @@ def upgrade(url: str, sections: Sequence[str] = SECTIONS) -> None:
 
 
 async def _upgrade(url: str, sections: Sequence[str]) -> None:
-    sections = [section for section in sections if _exists(section)]
     engine = create_async_engine(_async_url(url))
     try:
         async with engine.connect() as connection:
@@ -43,10 +42,6 @@ async def _upgrade(url: str, sections: Sequence[str]) -> None:
                 await connection.commit()
     finally:
         await engine.dispose()
-
-
-def _exists(section: str) -> bool:
-    return Path(Config(INI, ini_section=section).get_main_option("script_location") or "").exists()
 
 
 def _upgrade_section(connection: Connection, section: str) -> None:

@@ -46,7 +46,7 @@ export async function getJson(path, key, { also = [] } = {}) {
       headers, signal: AbortSignal.timeout(TIMEOUT_MS), cache: 'no-store', credentials: 'omit', redirect: 'error',
     });
   } catch {
-    throw new Refused(0, 'closeloop does not answer');
+    throw new Refused(0, 'the server does not answer');
   }
   let body = null;
   try {

@@ -54,7 +54,7 @@ export class Running {
     } catch (error) {
       if (this.#stopped) return;
       if (error.status === 401 || error.status === 403) this.#handlers.onRefused(error);
-      else say(byId('status-error'), `${sentenceCase(error.message)}; the counts below are from before.`);
+      else say(byId('status-error'), `${sentenceCase(error.message)}; the counts are from before.`);
       return;
     }
     if (this.#stopped) return;
@@ -124,7 +124,7 @@ export class Running {
     try {
       report = await getJson('/readyz', null, { also: [503] });
     } catch (error) {
-      if (!this.#stopped) say(byId('running-error'), `${sentenceCase(error.message)}; the checks below are from before.`);
+      if (!this.#stopped) say(byId('running-error'), `${sentenceCase(error.message)}; the checks are from before.`);
       return;
     }
     if (this.#stopped) return;

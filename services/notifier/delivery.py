@@ -180,7 +180,7 @@ class DeliveryWorker:
                 metrics.DELIVERIES.labels(row.transport, "unknown").inc()
 
     async def _idle_seconds(self) -> float:
-        async with self._database.reader() as reader:
+        async with self._database.glance() as reader:
             seconds = await followups.next_due_seconds(reader)
         # Rows may be due and yet wait for room at their endpoint: then the end of a call wakes us.
         return _IDLE_SECONDS if seconds is None or seconds <= 0 else min(_IDLE_SECONDS, seconds)

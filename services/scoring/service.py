@@ -182,7 +182,7 @@ class ScoringService:
 
     async def seconds_to_next_due(self) -> float | None:
         """How long until something is due; None when nothing is."""
-        async with self._database.reader() as reader:
+        async with self._database.glance() as reader:
             return await publication.seconds_to_next_due(reader)
 
     def _score(self, key: SeriesKey, days: int, segments: scores.Segments) -> Score:

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from shared.contracts.envelope import Event
 from shared.core.errors import Unavailable
-from shared.db.unit_of_work import Encoded, UnitOfWork
+from shared.db.unit_of_work import Encoded, UnitOfWork, sql
 from shared.telemetry.logging import get_logger
 
 log = get_logger(__name__)
@@ -83,6 +83,19 @@ class Database:
         """A consistent read. Raises Unavailable when the database is out of reach."""
         async with self._transaction(workspace, REACH_SECONDS, read_only=True) as connection:
             yield Reader(connection)
+
+    @asynccontextmanager
+    async def glance(self) -> AsyncIterator[Reader]:
+        """Single statements, each on its own, for workers that look often: a third of the round trips of `reader`.
+        Raises Unavailable when the database is out of reach."""
+        try:
+            async with self._engine.connect() as connection:
+                await connection.execution_options(isolation_level="AUTOCOMMIT")
+                yield Reader(connection)
+        except BaseException as error:
+            if is_outage(error):
+                raise Unavailable("the database is out of reach or too busy; try again in a moment") from error
+            raise
 
     @asynccontextmanager
     async def unit_of_work(self, workspace: str | None = None) -> AsyncIterator[UnitOfWork]:
@@ -218,4 +231,4 @@ def _sqlstate(error: BaseException) -> str | None:
 
 
 def _statement(statement: Executable | str) -> Executable:
-    return text(statement) if isinstance(statement, str) else statement
+    return sql(statement) if isinstance(statement, str) else statement

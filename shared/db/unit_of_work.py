@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 from sqlalchemy import CursorResult, Executable, text
@@ -27,10 +28,17 @@ class Encoded(Protocol):
 
 
 _INSERT_OUTBOX = text(
-    """insert into outbox (topic, key, value, headers)
-       select * from unnest(cast(:topics as text[]), cast(:keys as bytea[]), cast(:values as bytea[]),
-                            cast(:headers as json[]))"""
+    """with written as (
+           insert into outbox (topic, key, value, headers)
+           select * from unnest(cast(:topics as text[]), cast(:keys as bytea[]), cast(:values as bytea[]),
+                                cast(:headers as json[]))
+       )
+       select pg_notify(:channel, '')"""
 )
+_NOTIFY = text("select pg_notify(:channel, '')")
+_NOW = text("select clock_timestamp()")
+# Building a TextClause costs as much as a small query; the SQL of a process is a closed set.
+sql = lru_cache(maxsize=2048)(text)
 _SCHEDULE = text(
     """insert into timer (kind, key, workspace, due_at, payload)
        values (:kind, :key, :workspace, coalesce(:due_at, clock_timestamp() + make_interval(secs => :after_seconds)),
@@ -55,7 +63,7 @@ class UnitOfWork:
 
     async def execute(self, statement: Executable | str, params: Params = None) -> CursorResult[Any]:
         """Run one statement in this transaction; SQL text uses :named parameters and bare table names."""
-        prepared = text(statement) if isinstance(statement, str) else statement
+        prepared = sql(statement) if isinstance(statement, str) else statement
         return await self._connection.execute(prepared, params)
 
     def publish(self, event: Event[Any]) -> None:
@@ -98,20 +106,17 @@ class UnitOfWork:
 
     async def now(self) -> datetime:
         """The database clock, which alone decides about due times."""
-        moment: datetime = (await self._connection.execute(text("select clock_timestamp()"))).scalar_one()
+        moment: datetime = (await self._connection.execute(_NOW)).scalar_one()
         return moment
 
     async def flush(self) -> None:
         """Write what was published and wake the relay and the timers at the commit. Called once, by the opener."""
         if self._outgoing:
-            await self._connection.execute(_INSERT_OUTBOX, _columns(self._outgoing))
-            await self._notify("outbox")
+            columns = _columns(self._outgoing)
+            await self._connection.execute(_INSERT_OUTBOX, {**columns, "channel": f"{self._schema}_outbox"})
         if self._timers_changed:
-            await self._notify("timer")
+            await self._connection.execute(_NOTIFY, {"channel": f"{self._schema}_timer"})
         self._outgoing = []
-
-    async def _notify(self, what: str) -> None:
-        await self._connection.execute(text("select pg_notify(:channel, '')"), {"channel": f"{self._schema}_{what}"})
 
 
 def _columns(outgoing: Sequence[Encoded]) -> dict[str, list[Any]]:

@@ -48,6 +48,7 @@ def create_app(title: str, version: str, routers: Sequence[APIRouter], readiness
     app = FastAPI(
         title=title,
         version=version,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # ours say what is worth saying, for less
         redirect_slashes=False,  # senders of webhooks take a redirect for a failure
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         responses={

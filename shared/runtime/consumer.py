@@ -124,6 +124,7 @@ class ConsumerLoop:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._tell_lag_tools()
             await self._consumer.stop()
 
     async def _consume(self) -> None:
@@ -167,8 +168,6 @@ class ConsumerLoop:
                 batch, items = items[: held.batch_limit], items[held.batch_limit :]
                 if not await self._advance(partition, held, batch):
                     return
-        if self._partitions.get(partition) is held:
-            await self._consumer.commit({partition: held.position.next_offset})
 
     async def _prepare(self, items: Sequence[_Item]) -> None:
         prepare = self._subscription.prepare
@@ -316,6 +315,7 @@ class ConsumerLoop:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(_LAG_SECONDS)
+            await self._tell_lag_tools()
             try:
                 high = await self._consumer.high_water()
             except BusUnavailable:
@@ -335,6 +335,11 @@ class ConsumerLoop:
         """Nothing can move while what we depend on is away."""
         for held in self._partitions.values():
             _touch(held)
+
+    async def _tell_lag_tools(self) -> None:
+        """The bus's own offsets decide nothing here, so they are not worth a write per batch."""
+        if self._partitions:
+            await self._consumer.commit({tp: held.position.next_offset for tp, held in self._partitions.items()})
 
     def _lag_gauge(self, partition: TopicPartition) -> Any:
         return metrics.LAG.labels(self._subscription.group, partition.topic, str(partition.partition))

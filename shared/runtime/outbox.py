@@ -77,7 +77,7 @@ class OutboxRelay:
         return held
 
     async def _ship(self) -> bool:
-        async with self._database.reader() as reader:
+        async with self._database.glance() as reader:
             rows = await reader.all(_READ, {"limit": _BATCH})
             if len(rows) == _BATCH and time.monotonic() > self._count_at:
                 metrics.OUTBOX.labels(self._database.schema).set(await reader.scalar(_COUNT))

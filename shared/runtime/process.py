@@ -1,6 +1,5 @@
 """How one service runs as a process of its own (`python -m services.scoring`): the cluster's way."""
 
-import asyncio
 import sys
 
 from pydantic import Field
@@ -9,6 +8,7 @@ from shared.core.errors import CloseloopError
 from shared.core.settings import Settings, SettingsError
 from shared.http.app import Readiness, create_app
 from shared.runtime.component import Service
+from shared.runtime.loop import run
 from shared.runtime.supervisor import HttpServer, Supervisor, listen
 from shared.telemetry.logging import configure_logging
 from shared.telemetry.tracing import configure_tracing
@@ -28,7 +28,7 @@ def run_service(settings: ProcessSettings, service: Service) -> None:
     configure_logging(settings.log_level, settings.log_format)
     configure_tracing()
     try:
-        sys.exit(asyncio.run(_serve(settings, service)))
+        sys.exit(run(_serve(settings, service)))
     except CloseloopError as error:
         sys.exit(f"closeloop {service.name}: {error.detail}")
 

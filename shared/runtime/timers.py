@@ -77,7 +77,7 @@ class TimerLoop:
         self._wakeup.set()
 
     async def _idle_seconds(self) -> float:
-        async with self._database.reader() as reader:
+        async with self._database.glance() as reader:
             seconds = await reader.scalar(_NEXT, {"kinds": list(self._handlers.keys() - self._stopped)})
         return 1.0 if seconds is None else min(1.0, max(_LEAST_IDLE_SECONDS, seconds))
 

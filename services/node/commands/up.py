@@ -1,6 +1,5 @@
 """`closeloop up`: the whole product in one process."""
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from services.node.config import NodeSettings
 from services.node.demo.show import Demo
 from shared.core.errors import CloseloopError
 from shared.core.settings import load
+from shared.runtime.loop import run
 from shared.telemetry.logging import configure_logging
 from shared.telemetry.tracing import configure_tracing
 
@@ -35,7 +35,7 @@ def up(
         settings = load(NodeSettings, **given)
         configure_logging(settings.log_level, settings.log_format)
         configure_tracing()
-        code = asyncio.run(run_node(settings, _say, Demo() if demo else None))
+        code = run(run_node(settings, _say, Demo() if demo else None))
     except CloseloopError as error:
         fail(error)
     except KeyboardInterrupt:  # before the supervisor took signals over

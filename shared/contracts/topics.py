@@ -33,4 +33,7 @@ TOPICS: tuple[Topic, ...] = (
     SCORE_ALERTED,
     FOLLOWUP_CHANGED,
 )
+# The log inside the database serves one process with one event loop: partitions would bring it no parallelism, only
+# smaller batches, and batches decide its speed (deploy/adr/0006).
+SINGLE_NODE_PARTITIONS = 1
 BY_NAME: dict[str, Topic] = {topic.name: topic for topic in TOPICS}

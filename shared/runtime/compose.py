@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from fastapi import APIRouter
 
 from shared.bus import codec
-from shared.bus.connect import connect
-from shared.contracts.topics import TOPICS, Topic
+from shared.bus.connect import connect, topics_of
+from shared.contracts.topics import Topic
 from shared.core.settings import Settings
 from shared.db.database import Database
 from shared.db.platform import ApiKeys
@@ -30,6 +30,7 @@ class Composition:
         self.database = Database(url, schema, encode=codec.encode, pool_size=pool_size)
         self.wakeups = Wakeups(url, schema)
         self.bus = connect(settings.bus_url, url)
+        self._topics = topics_of(settings.bus_url)
         self.producer = self.bus.producer()
         platform = Database(url, "platform", encode=codec.encode, pool_size=2)
         self.authenticator = Authenticator(ApiKeys(platform))
@@ -41,7 +42,7 @@ class Composition:
         self._service.checks[f"{schema} database"] = self.database.check
 
     async def _create_topics(self) -> None:
-        await self.bus.create_topics(TOPICS)
+        await self.bus.create_topics(self._topics)
 
     def consume(self, subscription: Subscription) -> None:
         """Handle events of a subscription; its dead letters can be replayed."""

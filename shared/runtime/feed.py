@@ -45,7 +45,7 @@ class Feed:
         ends = await through_outage(lambda: self._bus.offsets(self._topic.name), stopping=self._stopping)
         for partition in partitions:
             self._vector.setdefault(partition.partition, ends[partition.partition][1])
-        if len(self._vector) == self._topic.partitions:
+        if len(self._vector) == len(ends):
             self._ready.set()
         return {partition: self._vector[partition.partition] for partition in partitions}
 

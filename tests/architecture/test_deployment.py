@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 import yaml
-from services.notifier.config import NotifierSettings
-from services.scoring.config import ScoringSettings
 from typer.main import get_command
 
 from services.cli import app as cli
 from services.ingest.config import IngestSettings
+from services.notifier.config import NotifierSettings
 from services.routing.config import RoutingSettings
+from services.scoring.config import ScoringSettings
 from shared.core.settings import Settings
 from shared.http.app import Readiness, create_app
 from shared.runtime.supervisor import DRAIN_SECONDS
@@ -54,7 +54,7 @@ def test_environment_is_what_the_settings_read(name: str) -> None:
     assert set(OURS[name]["environment"]) <= known
 
 
-@pytest.mark.parametrize("name", set(OURS) - {"migrate"})
+@pytest.mark.parametrize("name", sorted(set(OURS) - {"migrate"}))
 def test_settings_of_the_file_are_valid_and_ports_agree(name: str) -> None:
     given = {key: _filled(value) for key, value in OURS[name]["environment"].items()}
     settings: Any = SETTINGS[name](_env_file=None, **{key.lower(): value for key, value in given.items()})

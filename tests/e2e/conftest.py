@@ -14,6 +14,7 @@ from playwright.async_api import Browser, expect
 from services.node.first_key import make_key
 from shared.auth.keys import Role
 from shared.bus import codec
+from shared.bus.connect import topics_of
 from shared.contracts.envelope import Event
 from shared.db.database import Database
 from shared.db.embedded import EmbeddedPostgres
@@ -73,7 +74,7 @@ class LiveNode:
 
     async def publish(self, *events: Event[Any]) -> None:
         """Put events on the bus past the services, also while the node is down."""
-        async with started_bus(self.database_url) as bus:
+        async with started_bus(self.database_url, topics=topics_of("postgres")) as bus:
             await send(bus, events)
 
     async def new_key(self, *roles: Role) -> str:

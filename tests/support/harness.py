@@ -11,7 +11,7 @@ from shared.bus import Bus, codec
 from shared.bus.connect import connect
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1, Rating, SensitiveFeedback, Survey
-from shared.contracts.topics import TOPICS
+from shared.contracts.topics import TOPICS, Topic
 from shared.core.ids import external_event_id, name_id
 from shared.db import runtime_tables
 from shared.db.database import API_ROLE, Database
@@ -37,12 +37,12 @@ async def database(url: str) -> AsyncIterator[Database]:
 
 
 @asynccontextmanager
-async def started_bus(url: str, bus_url: str = "postgres") -> AsyncIterator[Bus]:
-    """A bus with all topics."""
+async def started_bus(url: str, bus_url: str = "postgres", topics: Sequence[Topic] = TOPICS) -> AsyncIterator[Bus]:
+    """A bus with all topics; beside a composed service give `topics_of(bus_url)`, as the service does."""
     bus = connect(bus_url, url)
     await bus.start()
     try:
-        await bus.create_topics(TOPICS)
+        await bus.create_topics(topics)
         yield bus
     finally:
         await bus.stop()

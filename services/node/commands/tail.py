@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from services.node.commands.running import fail, with_database
-from shared.bus.connect import connect
+from shared.bus.connect import connect, topics_of
 from shared.contracts.assignment_changed import AssignmentChangedV1
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1
@@ -41,9 +41,10 @@ def tail(
 
 
 async def _follow(url: str, topics: Sequence[Topic], workspace: str | None, *, from_start: bool, as_json: bool) -> None:
-    bus = connect(load(Settings).bus_url, url)
+    bus_url = load(Settings).bus_url
+    bus = connect(bus_url, url)
     await bus.start()
-    await bus.create_topics(TOPICS)
+    await bus.create_topics(topics_of(bus_url))
     feeds = [Feed(bus, topic) for topic in topics]
     tasks = [asyncio.create_task(feed.run()) for feed in feeds]
     tasks += [

@@ -15,12 +15,11 @@ from services.notifier.app import build
 from services.notifier.config import NotifierSettings
 from shared.auth.keys import Role, new_key
 from shared.bus import codec
-from shared.bus.connect import connect
+from shared.bus.connect import connect, topics_of
 from shared.contracts.assignment_changed import AssignmentChangedV1
 from shared.contracts.envelope import Event
 from shared.contracts.examples import examples
 from shared.contracts.feedback_received import FeedbackReceivedV1
-from shared.contracts.topics import TOPICS
 from shared.core.clock import utc_now
 from shared.core.ids import uuid7
 from shared.db.database import Database
@@ -137,7 +136,7 @@ async def running(
     service = build(settings)
     bus = connect("postgres", database_url)
     await bus.start()
-    await bus.create_topics(TOPICS)
+    await bus.create_topics(topics_of("postgres"))
     producer = bus.producer()
     await producer.start()
     for start in service.start:

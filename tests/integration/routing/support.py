@@ -14,13 +14,14 @@ from services.routing.app import build
 from services.routing.config import RoutingSettings
 from shared.auth.keys import Role, new_key
 from shared.bus import codec
+from shared.bus.connect import topics_of
 from shared.bus.port import TopicPartition
 from shared.bus.postgres import PostgresBus
 from shared.contracts.assignment_changed import AssignmentChangedV1
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1, Rating, Survey
 from shared.contracts.feedback_routed import FeedbackRoutedV1
-from shared.contracts.topics import ASSIGNMENT_CHANGED, FEEDBACK_ROUTED, TOPICS, Topic
+from shared.contracts.topics import ASSIGNMENT_CHANGED, FEEDBACK_ROUTED, Topic
 from shared.core.ids import external_event_id, name_id
 from shared.db.database import Database
 from shared.db.platform import ApiKeys
@@ -167,7 +168,7 @@ async def running(url: str, **settings: Any) -> AsyncIterator[World]:
         Database(url, "routing", encode=codec.encode),
     )
     await bus.start()
-    await bus.create_topics(TOPICS)
+    await bus.create_topics(topics_of("postgres"))
     app = create_app("routing", "test", service.routers, Readiness(service.checks))
     try:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:

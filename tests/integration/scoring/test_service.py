@@ -14,6 +14,7 @@ from services.scoring.app import build
 from services.scoring.config import ScoringSettings
 from shared.auth.keys import new_key
 from shared.bus import Bus, TopicPartition, codec
+from shared.bus.connect import topics_of
 from shared.db.database import Database
 from shared.db.embedded import EmbeddedPostgres
 from shared.db.platform import ApiKeys
@@ -53,7 +54,7 @@ async def key(url: str, workspace: str, *roles: str) -> dict[str, str]:
 
 @pytest.fixture
 async def bus(database_url: str) -> AsyncIterator[Bus]:
-    async with started_bus(database_url) as bus:
+    async with started_bus(database_url, topics=topics_of("postgres")) as bus:
         yield bus
 
 

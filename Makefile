@@ -20,7 +20,7 @@ run: setup ## start closeloop on this machine, with demo data; Ctrl-C stops it
 
 test: setup ## import rules and the whole test suite; ARGS="-k name tests/unit" narrows it
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n 4 --dist loadgroup $(ARGS)
 
 lint: setup ## ruff, formatting, mypy, import rules; changes nothing
 	@$(BIN)/ruff check .

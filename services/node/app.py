@@ -103,7 +103,8 @@ async def _run(
 def _greet(say: Say, address: str, first_key: str | None) -> None:
     say(f"closeloop is running at {address}; Ctrl-C stops it, the data stays")
     if first_key is not None:
-        say(f"key   {first_key}   (an admin's; shown once, `closeloop keys create` makes more)")
+        say(f"open   {address}/#key={first_key}")
+        say(f"key    {first_key}   (an admin's; shown once, `closeloop keys create` makes more)")
 
 
 def _free_port(host: str, wanted: int, say: Say) -> tuple[socket.socket, int]:

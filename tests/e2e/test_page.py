@@ -14,6 +14,7 @@ from shared.contracts.envelope import Event
 from shared.contracts.followup_changed import FollowupChangedV1
 from tests.e2e.conftest import MINIMUM_N, TEAMS, WORKSPACE, LiveNode, board
 from tests.support.browser import opened
+from tests.support.poll import eventually
 
 WRONG_KEY = f"clk_{'a' * 12}_{'B' * 43}"
 XSS = (
@@ -278,4 +279,9 @@ async def test_status_needs_a_key_and_counts_what_was_accepted(node: LiveNode) -
     assert after["started_at"] == before["started_at"]
     assert after["uptime_seconds"] > before["uptime_seconds"]
     assert after["workspace"] == WORKSPACE
-    assert {consumer["group"] for consumer in after["consumers"]} >= {"scoring", "routing"}
+
+    async def groups() -> bool:
+        consumers = (await node.call("GET", "/v1/node/status")).json()["consumers"]
+        return {consumer["group"] for consumer in consumers} >= {"scoring", "routing", "notifier"}
+
+    await eventually(groups)

@@ -12,7 +12,7 @@ from services.ingest.cipher import cipher_of
 from services.ingest.config import IngestSettings
 from services.node.demo.agents import Agents
 from services.node.demo.brand import WORKSPACE, Customer, customers
-from services.node.demo.history import history
+from services.node.demo.history import ANSWERS_A_DAY, DAYS, history
 from services.node.demo.traffic import FORM_SETTINGS, FORUM_SETTINGS, SHOP_SETTINGS, Traffic
 from services.node.first_key import make_key
 from shared.auth.keys import Role
@@ -23,6 +23,7 @@ from shared.core.settings import load
 from shared.db.database import Database
 from shared.db.platform import ApiKeys
 from shared.runtime.component import Component
+from shared.runtime.patience import pause
 
 _TEAMS = (Path(__file__).parent / "teams.yaml").read_text(encoding="utf-8")
 _SEED = 1402
@@ -48,7 +49,14 @@ class Director:
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
-        """Prepare what is missing, then play until `stop`."""
+        """Prepare what is missing, then play until `stop`; a node that goes away is waited for."""
+        while not self._stopping.is_set():
+            try:
+                await self._play()
+            except httpx.TransportError:
+                await pause(1.0, self._stopping)
+
+    async def _play(self) -> None:
         key = await self._new_key()
         async with httpx.AsyncClient(
             base_url=self._address,
@@ -117,8 +125,9 @@ class Director:
             await database.stop()
 
     async def _import_history(self, client: httpx.AsyncClient, people: list[Customer]) -> None:
-        scores = (await client.get("/v1/scores", params={"limit": 1})).json()
-        if scores.get("items"):
+        wanted = {"metric": "nps", "window": "90d", "by": "all", "limit": 1}
+        scores = (await client.get("/v1/scores", params=wanted)).json()["items"]
+        if scores and scores[0]["n"] >= DAYS * ANSWERS_A_DAY:
             self._say("the data of the last run is still there")
             return
         self._say("importing 60 days of history …")

@@ -235,7 +235,7 @@ class FeedbackIn(_Input):
     @classmethod
     def _one_per_metric(cls, ratings: tuple[RatingIn, ...], info: ValidationInfo) -> tuple[RatingIn, ...]:
         metrics = [rating.metric for rating in ratings]
-        if info.data.get("score") is not None:
+        if info.data.get("score") is not None and "metric" in info.data:  # a wrong metric is a fault of its own
             metrics.append(info.data["metric"])
         if len(set(metrics)) != len(metrics):
             raise ValueError("one rating per metric")

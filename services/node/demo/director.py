@@ -125,7 +125,7 @@ class Director:
             await database.stop()
 
     async def _import_history(self, client: httpx.AsyncClient, people: list[Customer]) -> None:
-        wanted = {"metric": "nps", "window": "90d", "by": "all", "limit": 1}
+        wanted: dict[str, str | int] = {"metric": "nps", "window": "90d", "by": "all", "limit": 1}
         scores = (await client.get("/v1/scores", params=wanted)).json()["items"]
         if scores and scores[0]["n"] >= DAYS * ANSWERS_A_DAY:
             self._say("the data of the last run is still there")

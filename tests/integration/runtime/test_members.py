@@ -175,7 +175,7 @@ async def test_processes_that_are_killed_or_frozen_longer_than_their_session(
             await eventually(lambda: _count_in(made, "killed", len(sent) + len(more)), timeout=20)
             before = len(await effects(made))
             await unfenced.thaw()
-            await eventually(lambda: _effect_count(made, before + unfenced.held), timeout=20)
+            await eventually(lambda: _effect_count(made, before + unfenced.held), timeout=45)
         check(await noted(made, "killed"), [*sent, *more])
         twice = set(await noted(made, "unfenced")) & set((await effects(made))[before:])
         assert len(twice) >= unfenced.held, "without the fence the zombie doubles effects"

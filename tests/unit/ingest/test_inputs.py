@@ -36,6 +36,7 @@ def refused(item: Any) -> dict[str, str]:
         ({"text": "a", "chanel": "web"}, "[3].chanel", "is not a field"),
         ({"text": "a", "kind": "survey_response"}, "[3].survey", "names its survey"),
         ({"text": "a", "survey": {"id": "s"}}, "[3].survey.type", "required"),
+        ({"metric": "stars", "score": 9, "ratings": [{"metric": "nps", "value": 9}]}, "[3].metric", "'nps'"),
         ({"metric": "nps", "score": 11}, "[3].score", "outside its scale 0–10"),
         ({"metric": "nps", "score": 9.5}, "[3].score", "whole number"),
         ({"metric": "nps", "score": True}, "[3].score", "must be a number"),

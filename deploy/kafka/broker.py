@@ -135,7 +135,9 @@ class KafkaBroker:
         log4j.write_text(_LOG4J.format(log=self.log))
         command = [java, "-Xmx512m", f"-Dlog4j2.configurationFile={log4j}", "-cp", classpath]
         if not (self._data / "log" / "meta.properties").exists():
-            self._format([*command, "kafka.tools.StorageTool", "format", "-t", cluster_id(), "-c", str(config)])
+            self._format(
+                [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id()}", "-c", str(config)]
+            )
         with (self._data / "console.log").open("ab") as console:
             # its own session: a Ctrl-C in the terminal is ours to turn into an orderly stop
             self._process = subprocess.Popen(

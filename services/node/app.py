@@ -28,6 +28,7 @@ from shared.db.platform import ApiKeys
 from shared.http.app import Readiness, create_app
 from shared.http.authentication import Authenticator
 from shared.runtime.component import Service
+from shared.runtime.loop import settle_heap
 from shared.runtime.process import VERSION
 from shared.runtime.supervisor import HttpServer, Supervisor, listen
 
@@ -91,6 +92,7 @@ async def _run(
     app = create_app(
         "closeloop", VERSION, [*routers, page_routes(authenticator)], readiness, docs_url=None, redoc_url=None
     )
+    settle_heap()
     _greet(say, address, first_key)
     try:
         supervisor = Supervisor(services, HttpServer(app, listener), readiness)

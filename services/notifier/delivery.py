@@ -8,7 +8,7 @@ only a receiver that can tell a repeat by its id gets it again.
 import asyncio
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.notifier import changes, domain
@@ -20,12 +20,14 @@ from services.notifier.transports import Outcome, Transport
 from shared.core.errors import CloseloopError
 from shared.db.database import Database
 from shared.db.wakeup import wait
-from shared.runtime.patience import through_outage
+from shared.runtime.patience import pause, through_outage
 from shared.telemetry import metrics
 from shared.telemetry.logging import get_logger
 
 log = get_logger(__name__)
 _BATCH = 50
+# A lone message goes at once; those of a trickle are claimed together.
+_PACE_SECONDS = 0.05
 _IDLE_SECONDS = 1.0
 _SWEEP_SECONDS = 1.0
 LOST = "the worker ended during the call: it may have been sent"
@@ -52,6 +54,8 @@ class DeliveryWorker:
         self._composer = composer
         self._transports = dict(transports)
         self._calls: set[asyncio.Task[None]] = set()
+        self._ended: list[tuple[Any, Outcome]] = []
+        self._recording = asyncio.Lock()
         self._swept_at = 0.0
         self._stopping = asyncio.Event()
 
@@ -59,9 +63,11 @@ class DeliveryWorker:
         """Deliver until `stop`, then finish the calls under way."""
         try:
             while not self._stopping.is_set():
+                began = time.monotonic()
                 await self._sweep_sometimes()
                 busy = await self._turn()
                 if not busy:
+                    await pause(began + _PACE_SECONDS - time.monotonic(), self._stopping)
                     await wait(self._wakeup, await through_outage(self._idle_seconds, stopping=self._stopping))
             if self._calls:
                 await asyncio.gather(*self._calls)
@@ -84,10 +90,10 @@ class DeliveryWorker:
         for claim in claims:
             call = asyncio.create_task(self._deliver(claim, claimed_at))
             self._calls.add(call)
-            call.add_done_callback(self._ended)
+            call.add_done_callback(self._forget)
         return due
 
-    def _ended(self, call: "asyncio.Task[None]") -> None:
+    def _forget(self, call: "asyncio.Task[None]") -> None:
         self._calls.discard(call)
         self._wakeup.set()
         if not call.cancelled() and (error := call.exception()) is not None:
@@ -101,7 +107,11 @@ class DeliveryWorker:
     async def _deliver(self, claim: Claim, claimed_at: float) -> None:
         outcome = await self._call(claim, claimed_at)
         metrics.DELIVERIES.labels(claim.row.transport, outcome.kind.replace(" ", "_")).inc()
-        await through_outage(lambda: self._record(claim.row, outcome), stopping=self._stopping)
+        self._ended.append((claim.row, outcome))
+        async with self._recording:  # who gets it records for all that wait for it: at load they share a commit
+            if ended := self._ended:
+                self._ended = []
+                await through_outage(lambda: self._record(ended), stopping=self._stopping)
 
     async def _call(self, claim: Claim, claimed_at: float) -> Outcome:
         row = claim.row
@@ -113,23 +123,29 @@ class DeliveryWorker:
             return Outcome("not sent", "this worker was held up: its lease could end during the call")
         return await self._transports[row.transport].send(outgoing)
 
-    async def _record(self, row: Any, outcome: Outcome) -> None:
-        state, reason, retry = self._judge(row, outcome)
+    async def _record(self, ended: Sequence[tuple[Any, Outcome]]) -> None:
+        results = [self._result(row, outcome) for row, outcome in ended]
         async with self._database.unit_of_work() as uow:
-            changed = await followups.settle(
-                uow,
-                row,
-                state=state,
-                reason=reason,
-                retry_seconds=retry,
-                outcome=outcome.kind,
-                status=outcome.status,
-            )
-            changes.publish(uow, [changed] if changed is not None else [])
-            if row.transport != "email":
-                await self._note_health(uow, row, outcome)
-            if retry is not None:
+            changes.publish(uow, await followups.settle(uow, results))
+            for row, outcome in ended:
+                if row.transport != "email":
+                    await self._note_health(uow, row, outcome)
+            if any(result["retry_seconds"] is not None for result in results):
                 await followups.wake_delivery(uow)
+
+    def _result(self, row: Any, outcome: Outcome) -> dict[str, Any]:
+        state, reason, retry = self._judge(row, outcome)
+        return {
+            "workspace": row.workspace,
+            "id": str(row.id),
+            "epoch": row.epoch,
+            "number": row.attempts,
+            "state": state,
+            "reason": reason,
+            "retry_seconds": retry,
+            "outcome": outcome.kind,
+            "status": outcome.status,
+        }
 
     def _judge(self, row: Any, outcome: Outcome) -> tuple[str, str | None, float | None]:
         """(state, reason, seconds until the next attempt or None)."""
@@ -171,13 +187,11 @@ class DeliveryWorker:
     async def _sweep(self) -> None:
         """Rows in `sending` whose lease is over: unknown, and resent only where a repeat does no harm."""
         async with self._database.unit_of_work() as uow:
-            for row in await followups.lock_expired(uow):
-                state, reason, retry = self._judge(row, Outcome("unknown", LOST))
-                changed = await followups.settle(
-                    uow, row, state=state, reason=reason, retry_seconds=retry, outcome="unknown"
-                )
-                changes.publish(uow, [changed] if changed is not None else [])
-                metrics.DELIVERIES.labels(row.transport, "unknown").inc()
+            expired = await followups.lock_expired(uow)
+            lost = Outcome("unknown", LOST)
+            changes.publish(uow, await followups.settle(uow, [self._result(row, lost) for row in expired]))
+        for row in expired:
+            metrics.DELIVERIES.labels(row.transport, "unknown").inc()
 
     async def _idle_seconds(self) -> float:
         async with self._database.glance() as reader:

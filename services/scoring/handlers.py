@@ -19,7 +19,9 @@ def subscription(service: ScoringService, max_batch: int = 1000) -> Subscription
     async def score_feedback(events: Sequence[Event[Any]], uow: UnitOfWork) -> None:
         await service.count(events, uow)
 
-    return Subscription(group=GROUP, topics=(FEEDBACK_RECEIVED,), handle=score_feedback, max_batch=max_batch)
+    return Subscription(
+        group=GROUP, topics=(FEEDBACK_RECEIVED,), handle=score_feedback, max_batch=max_batch, pace_seconds=0.03
+    )
 
 
 def timers(service: ScoringService) -> Mapping[str, TimerHandler]:

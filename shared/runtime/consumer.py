@@ -33,18 +33,23 @@ Handler = Callable[[Sequence[Event[Any]], UnitOfWork], Awaitable[None]]
 RECLAIM_SECONDS = 20.0
 WATCHDOG_SECONDS = 60.0
 _LAG_SECONDS = 5.0
+# A lone record is handled at once; those of a trickle wait for each other this long, because a batch of one costs as
+# many round trips as a batch of a hundred.
+PACE_SECONDS = 0.1
+_PACED_RECORDS = 100
 
 
 @dataclass(frozen=True)
 class Subscription:
     """A group's handler of some topics. `prepare` gets the batch before the transaction opens, in a thread: for
-    CPU-bound work whose results `handle` then finds."""
+    CPU-bound work whose results `handle` then finds. Small batches start at most every `pace_seconds`."""
 
     group: str
     topics: tuple[Topic, ...]
     handle: Handler
     prepare: Callable[[Sequence[Event[Any]]], None] | None = None
     max_batch: int = 500
+    pace_seconds: float = PACE_SECONDS
 
 
 class Stuck(CloseloopError):
@@ -131,10 +136,13 @@ class ConsumerLoop:
         while not self._stopping.is_set():
             await self._reclaim()
             fetched = await self._fetch()
+            began = time.monotonic()
             self._in_line = frozenset(fetched)
             for partition, records in fetched.items():
                 if not self._stopping.is_set():
                     await self._process(partition, records)
+            if 0 < sum(map(len, fetched.values())) < _PACED_RECORDS:
+                await pause(began + self._subscription.pace_seconds - time.monotonic(), self._stopping)
 
     async def stop(self) -> None:
         """Finish the batch in work, leave the group."""

@@ -24,6 +24,8 @@ log = get_logger(__name__)
 # 1,000 rows read, sent and deleted together; larger batches won nothing in the bench.
 _BATCH = 1000
 _COUNT_SECONDS = 5.0
+# Small batches start at most this often: a lone event goes at once, those of a trickle share a send and a delete.
+_PACE_SECONDS = 0.02
 # At stop what is committed is still shipped, but not waited for: it is safe in its table.
 _DRAIN_SECONDS = 5.0
 _READ = "select id, topic, key, value, headers from outbox order by id limit :limit"
@@ -47,7 +49,9 @@ class OutboxRelay:
     async def run(self) -> None:
         """Relay until `stop`, then ship what is already committed."""
         while not self._stopping.is_set():
+            began = time.monotonic()
             if not await through_outage(self._turn, stopping=self._stopping):
+                await pause(began + _PACE_SECONDS - time.monotonic(), self._stopping)
                 await wait(self._wakeup, timeout_seconds=1.0)
         try:
             async with asyncio.timeout(_DRAIN_SECONDS):

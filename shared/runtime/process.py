@@ -8,7 +8,7 @@ from shared.core.errors import CloseloopError
 from shared.core.settings import Settings, SettingsError
 from shared.http.app import Readiness, create_app
 from shared.runtime.component import Service
-from shared.runtime.loop import run
+from shared.runtime.loop import run, settle_heap
 from shared.runtime.supervisor import HttpServer, Supervisor, listen
 from shared.telemetry.logging import configure_logging
 from shared.telemetry.tracing import configure_tracing
@@ -36,6 +36,7 @@ def run_service(settings: ProcessSettings, service: Service) -> None:
 async def _serve(settings: ProcessSettings, service: Service) -> int:
     readiness = Readiness(service.checks)
     app = create_app(f"closeloop {service.name}", VERSION, service.routers, readiness)
+    settle_heap()
     try:
         listener = listen(settings.http_host, settings.http_port)
     except OSError as error:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, literal, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 
 from services.notifier.models import attempt, followup
 from shared.db.database import Reader
@@ -15,6 +15,7 @@ from shared.db.unit_of_work import UnitOfWork
 # Serialises claims over all processes, so that the limit per endpoint is exact; a claim takes milliseconds.
 _ONE_CLAIM = "select pg_advisory_xact_lock(hashtext('notifier claim'))"
 _COLUMNS = ", ".join(column.name for column in followup.columns)
+_OF_F = ", ".join(f"f.{column.name}" for column in followup.columns)
 _INSERT = """
 insert into followup (workspace, id, play, play_version, step, audience, transport, template, language, band,
     feedback_id, assignment_id, customer_id, correlation_id, causation_id, traceparent, conditions, facts, state,
@@ -64,12 +65,30 @@ from json_to_recordset(cast(:rows as json)) as v(
     workspace text, id uuid, state text, reason text, recipient text, language text, customer_id uuid,
     assignment_id uuid)
 where f.workspace = v.workspace and f.id = v.id
-returning """ + ", ".join(f"f.{column.name}" for column in followup.columns)
+returning """
 _ATTEMPTS = """
 insert into attempt (workspace, followup_id, number)
 select * from json_to_recordset(cast(:rows as json)) as r(workspace text, id uuid, number integer)"""
+# A late answer mends an `unknown`, as long as nothing else was done about it.
+_SETTLE = """
+with v as materialized (
+    select * from json_to_recordset(cast(:rows as json)) as r(
+        workspace text, id uuid, epoch integer, number integer, state text, reason text, retry_seconds float8,
+        outcome text, status integer)
+), ledger as (
+    update attempt a set ended_at = clock_timestamp(), outcome = v.outcome, detail = v.reason, status = v.status
+    from v where a.workspace = v.workspace and a.followup_id = v.id and a.number = v.number
+)
+update followup f set
+    state = v.state, reason = v.reason, lease_until = null,
+    next_at = clock_timestamp() + make_interval(secs => v.retry_seconds),
+    contacted_at = case when v.state = 'failed' then null else f.contacted_at end,
+    changes = f.changes + 1, changed_at = clock_timestamp()
+from v where f.workspace = v.workspace and f.id = v.id and f.epoch = v.epoch
+  and (f.state = 'sending' or f.state = 'unknown' and v.outcome <> 'unknown')
+returning """
 _EXPIRED = """
-select workspace, id from followup where state = 'sending' and lease_until < clock_timestamp()
+select * from followup where state = 'sending' and lease_until < clock_timestamp()
 order by lease_until limit 100 for update skip locked"""
 _CORRECTED = """
 update followup f set state = 'cancelled', next_at = null, changes = f.changes + 1, changed_at = clock_timestamp(),
@@ -78,7 +97,7 @@ update followup f set state = 'cancelled', next_at = null, changes = f.changes +
 from json_to_recordset(cast(:rows as json)) as v(workspace text, feedback_id uuid, removed boolean, band text)
 where f.workspace = v.workspace and f.feedback_id = v.feedback_id and f.state = 'planned' and f.audience = 'customer'
   and (v.removed or f.band is distinct from v.band)
-returning """ + ", ".join(f"f.{column.name}" for column in followup.columns)
+returning """
 
 
 async def insert_planned(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> Sequence[Any]:
@@ -95,7 +114,7 @@ async def wake_delivery(uow: UnitOfWork) -> None:
 
 async def cancel_corrected(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]]) -> Sequence[Any]:
     """Cancel what was planned for customers on the ground of an answer that reads differently now."""
-    return (await uow.execute(_CORRECTED, {"rows": json.dumps(rows)})).all() if rows else []
+    return (await uow.execute(_CORRECTED + _OF_F, {"rows": json.dumps(rows)})).all() if rows else []
 
 
 async def lock_due(uow: UnitOfWork, *, limit: int, per_endpoint: int) -> Sequence[Any]:
@@ -108,7 +127,7 @@ async def decide(uow: UnitOfWork, rows: Sequence[Mapping[str, Any]], *, lease_se
     """Move due rows to sending (with a lease and an attempt in the ledger), cancelled or suppressed."""
     if not rows:
         return []
-    changed = (await uow.execute(_DECIDE, {"rows": json.dumps(rows), "lease": lease_seconds})).all()
+    changed = (await uow.execute(_DECIDE + _OF_F, {"rows": json.dumps(rows), "lease": lease_seconds})).all()
     begun = [
         {"workspace": row.workspace, "id": str(row.id), "number": row.attempts}
         for row in changed
@@ -130,53 +149,14 @@ async def postpone(uow: UnitOfWork, workspace: str, identifier: UUID, seconds: f
 
 async def lock_expired(uow: UnitOfWork) -> Sequence[Any]:
     """Rows in sending whose lease is over: nobody knows how their call ended."""
-    rows = (await uow.execute(_EXPIRED)).all()
-    return [await get(uow, row.workspace, row.id, lock=False) for row in rows]
+    return (await uow.execute(_EXPIRED)).all()
 
 
-async def settle(
-    uow: UnitOfWork,
-    row: Any,
-    *,
-    state: str,
-    reason: str | None,
-    retry_seconds: float | None,
-    outcome: str,
-    status: int | None = None,
-) -> Any | None:
-    """Record how the attempt of `row` (with its epoch) ended. None when a later attempt has begun: too late to matter
-    to the state, but the ledger keeps it."""
-    await uow.execute(
-        update(attempt)
-        .where(attempt.c.workspace == row.workspace, attempt.c.followup_id == row.id, attempt.c.number == row.attempts)
-        .values(ended_at=func.clock_timestamp(), outcome=outcome, detail=reason, status=status)
-    )
-    values: dict[str, Any] = {
-        "state": state,
-        "reason": reason,
-        "lease_until": None,
-        "next_at": None if retry_seconds is None else _in(retry_seconds),
-        "changes": followup.c.changes + 1,
-        "changed_at": func.clock_timestamp(),
-    }
-    if state == "failed":
-        values["contacted_at"] = None
-    result = await uow.execute(
-        update(followup)
-        .where(
-            followup.c.workspace == row.workspace,
-            followup.c.id == row.id,
-            followup.c.epoch == row.epoch,
-            # A late answer mends an `unknown`, as long as nothing else was done about it.
-            or_(
-                followup.c.state == "sending",
-                and_(followup.c.state == "unknown", literal(outcome != "unknown")),
-            ),
-        )
-        .values(values)
-        .returning(*followup.columns)
-    )
-    return result.first()
+async def settle(uow: UnitOfWork, ended: Sequence[Mapping[str, Any]]) -> Sequence[Any]:
+    """Record how attempts ended; the rows whose state that changed. Where a later attempt has begun it is too late to
+    matter to the state, but the ledger keeps it. Keys: workspace, id, epoch, number, state, reason, retry_seconds,
+    outcome, status."""
+    return (await uow.execute(_SETTLE + _OF_F, {"rows": json.dumps(ended)})).all() if ended else []
 
 
 async def plan_again(uow: UnitOfWork, workspace: str, identifier: UUID, reason: str) -> Any:
@@ -237,7 +217,3 @@ async def next_due_seconds(reader: Reader) -> float | None:
         "(select min(lease_until) from followup where state = 'sending')) - clock_timestamp())::float8"
     )
     return seconds
-
-
-def _in(seconds: float) -> Any:
-    return func.clock_timestamp() + func.make_interval(0, 0, 0, 0, 0, 0, seconds)

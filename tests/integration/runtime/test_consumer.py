@@ -46,6 +46,21 @@ async def test_every_event_has_its_effect_once_and_in_order(made: Database, bus:
     assert await effects(made) == [event.id for event in [*events, feedback(1000, customer=ONE_CUSTOMER)]]
 
 
+async def test_a_trickle_is_handled_in_handfuls(made: Database, bus: Bus) -> None:
+    batches: list[int] = []
+
+    async def handle(events: Sequence[Event[Any]], uow: UnitOfWork) -> None:
+        batches.append(len(events))
+        await note(events, uow)
+
+    async with running(ConsumerLoop(bus, made, subscription(handle, pace_seconds=2.0))):
+        for n in range(40):
+            await send(bus, [feedback(n, customer=ONE_CUSTOMER)])
+        await eventually(lambda: _count(made, 40))
+    assert sum(batches) == 40
+    assert len(batches) <= 10
+
+
 async def test_a_restart_goes_on_where_the_last_one_stood(made: Database, bus: Bus) -> None:
     await send(bus, [feedback(n, customer=ONE_CUSTOMER) for n in range(20)])
     async with running(ConsumerLoop(bus, made, subscription())):

@@ -63,7 +63,8 @@ class NotifierSettings(ProcessSettings):
     contact_period_seconds: float = Field(default=30 * DAY_SECONDS, gt=0)
 
     delivery_concurrency: int = Field(default=200, ge=1, description="Most calls in flight in this process.")
-    delivery_per_endpoint: int = Field(default=10, ge=1, description="Most calls in flight to one endpoint.")
+    # Three at a time are about 60 messages a second to one mail server, and leave room for the scores beside them.
+    delivery_per_endpoint: int = Field(default=3, ge=1, description="Most calls in flight to one endpoint.")
     delivery_connect_seconds: float = Field(default=CONNECT_SECONDS, gt=0)
     delivery_timeout_seconds: float = Field(default=TOTAL_SECONDS, gt=0, description="Longest wait for one call.")
     delivery_lease_seconds: float = Field(default=30.0, gt=0)

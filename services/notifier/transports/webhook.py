@@ -6,23 +6,11 @@ from typing import Any
 
 from services.notifier.catalogue import Rendered
 from services.notifier.transports.outcome import Outcome, Outgoing
-from shared.auth.signatures import Scheme, Signed, sign
+from shared.auth.signatures import STANDARD_WEBHOOKS, Signed, sign
 from shared.core.clock import rfc3339, utc_now
 from shared.http.addresses import AddressRefused
 from shared.http.outbound import Answer, NoAnswer, NotSent, OutboundClient
 
-# https://www.standardwebhooks.com
-STANDARD_WEBHOOKS = Scheme(
-    header="webhook-signature",
-    encoding="base64",
-    prefix="v1,",
-    signed=("{id}", ".", "{timestamp}", ".", "{body}"),
-    timestamp_header="webhook-timestamp",
-    id_header="webhook-id",
-    separator=" ",
-    tolerance_seconds=300,
-    key_form="whsec",
-)
 _PLAIN_TEXT_LIMIT = 2_900
 _HEADER_LIMIT = 140
 _BUTTON_LIMIT = 70

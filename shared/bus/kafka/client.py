@@ -1,6 +1,6 @@
 """What aiokafka's clients need from outside: a start that meets a broker, a pace in outages, an end in bounded time.
 
-Some of it needs their private parts; this file knows them, and tests/integration/test_kafka_outages.py notices when
+Some of it needs their private parts; this file knows them, and tests/integration/kafka/test_outages.py notices when
 they move.
 """
 

@@ -4,9 +4,8 @@ import asyncio
 from typing import Any
 from uuid import UUID
 
-from services.notifier.transports.webhook import STANDARD_WEBHOOKS
 from shared.auth.keys import Role
-from shared.auth.signatures import Signed, verify
+from shared.auth.signatures import STANDARD_WEBHOOKS, Signed, verify
 from shared.contracts.envelope import Event
 from tests.integration.notifier.conftest import Notifier, case, feedback, running
 from tests.support.http_receiver import HttpReceiver, http_receiver

@@ -31,25 +31,8 @@ def broker() -> Iterator[KafkaBroker]:
 
 
 @pytest.fixture
-async def bus(broker: KafkaBroker) -> AsyncIterator[KafkaBus]:
-    bus = KafkaBus(f"kafka://{broker.bootstrap}")
-    await bus.start()
-    yield bus
-    await bus.stop()
-
-
-@pytest.fixture
-async def producer(bus: KafkaBus) -> AsyncIterator[KafkaProducer]:
-    producer = bus.producer()
-    await producer.start()
-    yield producer
-    await producer.stop()
-
-
-@pytest.fixture
-async def topic(bus: KafkaBus) -> str:
-    """A new topic with one partition."""
-    return await new_topic(bus, f"test.{uuid4()}", 1)
+def bootstrap(broker: KafkaBroker) -> str:
+    return broker.bootstrap
 
 
 @asynccontextmanager

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
@@ -23,28 +22,6 @@ from tests.support.kafka import values
 from tests.support.poll import eventually
 
 pytestmark = pytest.mark.kafka
-
-
-@pytest.fixture
-async def bus(kafka_bootstrap: str) -> AsyncIterator[KafkaBus]:
-    bus = KafkaBus(f"kafka://{kafka_bootstrap}")
-    await bus.start()
-    yield bus
-    await bus.stop()
-
-
-@pytest.fixture
-async def producer(bus: KafkaBus) -> AsyncIterator[KafkaProducer]:
-    producer = bus.producer()
-    await producer.start()
-    yield producer
-    await producer.stop()
-
-
-@pytest.fixture
-async def topic(bus: KafkaBus) -> str:
-    """A new topic with one partition."""
-    return await new_topic(bus, f"test.{uuid4()}", 1)
 
 
 async def test_a_poisoned_producer_is_replaced_and_the_send_succeeds(

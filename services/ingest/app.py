@@ -5,6 +5,7 @@ from services.ingest.api import routes
 from services.ingest.cipher import cipher_of
 from services.ingest.config import IngestSettings
 from services.ingest.directory import Directory
+from services.ingest.outlet import BusOutlet, SpoolingOutlet
 from services.ingest.service import IngestService, dead_letter_origin, mender
 from services.ingest.sources import CONNECTORS
 from shared.contracts.topics import FEEDBACK_RECEIVED
@@ -14,10 +15,13 @@ from shared.runtime.compose import Composition
 
 def build(settings: IngestSettings) -> Service:
     """The ingest service. Raises SettingsError."""
-    composition = Composition(settings, "ingest")
+    own_bus = settings.bus_url != "postgres"
+    composition = Composition(settings, "ingest", needs_bus=not own_bus)
     cipher = cipher_of(settings.secrets_key, settings.data_dir)
     directory = Directory(composition.database, cipher)
-    ingest = IngestService(composition.producer, composition.database, directory)
+    outlet = BusOutlet(composition.producer)
+    spool = SpoolingOutlet(outlet, composition.database, composition.wakeups.on("spool"))
+    ingest = IngestService(spool if own_bus else outlet, composition.database, directory)
     admin = SourceAdmin(composition.database, cipher)
 
     async def bus() -> None:
@@ -27,11 +31,13 @@ def build(settings: IngestSettings) -> Service:
     mend = mender(cipher)
     composition.mend({dead_letter_origin(name): mend for name in CONNECTORS})
     composition.check("ingest sources", directory.check)
-    composition.check("ingest bus", bus)
+    composition.check("ingest bus", spool.check(bus) if own_bus else bus)
+    if own_bus:
+        composition.run(spool)
     service = composition.service()
     service.start.append(directory.load)
     service.close.append(directory.stop)
-    if settings.bus_url != "postgres":
-        # Sources and keys are in memory: with a bus of its own ingest accepts while the database is away.
+    if own_bus:
+        # Sources and keys are in memory, and the check of the bus looks at both ways.
         del service.checks["ingest database"]
     return service

@@ -9,7 +9,8 @@ from starlette.requests import ClientDisconnect
 
 from services.ingest.canonical import Origin, Refused, event_of
 from services.ingest.decoding import clean_text, decode_json, invalid, text_of
-from services.ingest.service import IngestService, Received
+from services.ingest.outlet import Received
+from services.ingest.service import IngestService
 from services.ingest.sources.base import place
 from services.ingest.sources.targets import Steps, target
 from shared.core.clock import utc_now

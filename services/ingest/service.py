@@ -10,13 +10,9 @@ from services.ingest.canonical import Origin, Refused, event_of
 from services.ingest.cipher import Cipher
 from services.ingest.decoding import decode_json, invalid
 from services.ingest.directory import Directory, Source, source_of
+from services.ingest.outlet import BusOutlet, Received, SpoolingOutlet
 from services.ingest.sources.base import Parsed, proven
 from shared.auth.signatures import Scheme, Signed
-from shared.bus import codec
-from shared.bus.port import Producer
-from shared.contracts.envelope import Event
-from shared.contracts.feedback_received import FeedbackReceivedV1
-from shared.contracts.topics import FEEDBACK_RECEIVED
 from shared.core.clock import utc_now
 from shared.core.errors import BadRecord, Fault, InvalidInput, Unauthenticated
 from shared.db.database import Database
@@ -24,7 +20,7 @@ from shared.db.unit_of_work import UnitOfWork, load_headers
 from shared.runtime import dead_letters
 from shared.runtime.replays import Mend
 from shared.telemetry.logging import get_logger
-from shared.telemetry.metrics import ACCEPTED, PUBLISHED
+from shared.telemetry.metrics import ACCEPTED
 
 log = get_logger(__name__)
 MAX_ITEMS = 500
@@ -35,8 +31,6 @@ _UNPROVEN = "no such source, or a wrong signature; check the address and the sec
 # Headers that a replay needs. Neither signatures nor tokens are kept.
 _KEPT_HEADERS = ("content-type", "webhook-id", "x-discourse-event", "x-discourse-event-type", "x-discourse-event-id")
 _SOURCE_HEADER = "closeloop-source"
-
-Received = Event[FeedbackReceivedV1]
 
 
 @dataclass(slots=True)
@@ -52,8 +46,8 @@ class Delivered:
 class IngestService:
     """What the endpoints call. Every method returns only when its effects are durable."""
 
-    def __init__(self, producer: Producer, database: Database, directory: Directory) -> None:
-        self._producer = producer
+    def __init__(self, outlet: BusOutlet | SpoolingOutlet, database: Database, directory: Directory) -> None:
+        self._outlet = outlet
         self._database = database
         self._directory = directory
 
@@ -82,12 +76,11 @@ class IngestService:
         return events
 
     async def publish(self, events: Sequence[Received]) -> None:
-        """Make events durable. Raises BusUnavailable; sending the same again is safe."""
+        """Make events of one workspace durable. Raises Unavailable; sending the same again is safe."""
         if not events:
             return
-        await self._producer.send([codec.encode(event) for event in events])
+        await self._outlet.send(events)
         ACCEPTED.labels(events[0].data.connector).inc(len(events))
-        PUBLISHED.labels(FEEDBACK_RECEIVED.name).inc(len(events))
 
     async def prove(self, key: str, message: Signed) -> Source:
         """The source that sent this. Raises Unauthenticated, the same for a wrong signature and an unknown source."""

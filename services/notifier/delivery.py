@@ -20,6 +20,7 @@ from services.notifier.transports import Outcome, Transport
 from shared.core.errors import CloseloopError
 from shared.db.database import Database
 from shared.db.wakeup import wait
+from shared.runtime import faults
 from shared.runtime.patience import pause, through_outage
 from shared.telemetry import metrics
 from shared.telemetry.logging import get_logger
@@ -87,6 +88,8 @@ class DeliveryWorker:
             return False
         claimed_at = time.monotonic()
         claims, due = await through_outage(lambda: self._claim(room), stopping=self._stopping)
+        if claims:
+            faults.reached("after_claim", "delivery")
         for claim in claims:
             call = asyncio.create_task(self._deliver(claim, claimed_at))
             self._calls.add(call)
@@ -106,6 +109,7 @@ class DeliveryWorker:
 
     async def _deliver(self, claim: Claim, claimed_at: float) -> None:
         outcome = await self._call(claim, claimed_at)
+        faults.reached("after_send", "delivery")
         metrics.DELIVERIES.labels(claim.row.transport, outcome.kind.replace(" ", "_")).inc()
         self._ended.append((claim.row, outcome))
         async with self._recording:  # who gets it records for all that wait for it: at load they share a commit
@@ -132,6 +136,7 @@ class DeliveryWorker:
                     await self._note_health(uow, row, outcome)
             if any(result["retry_seconds"] is not None for result in results):
                 await followups.wake_delivery(uow)
+            faults.reached("before_mark", "delivery")
 
     def _result(self, row: Any, outcome: Outcome) -> dict[str, Any]:
         state, reason, retry = self._judge(row, outcome)

@@ -18,6 +18,7 @@ from shared.runtime.consumer import ConsumerLoop, Subscription
 from shared.runtime.feed import Feed
 from shared.runtime.housekeeping import Housekeeping
 from shared.runtime.outbox import OutboxRelay
+from shared.runtime.reaching import Reaching
 from shared.runtime.replays import Mend, Replays, menders_of, menders_of_timers
 from shared.runtime.timers import TimerHandler, TimerLoop
 
@@ -25,7 +26,8 @@ from shared.runtime.timers import TimerHandler, TimerLoop
 class Composition:
     """Builds a Service on `schema`. Use it like a builder: `consume`, `fire`, `feed`, `route`, …, then `service()`."""
 
-    def __init__(self, settings: Settings, schema: str, *, pool_size: int = 8) -> None:
+    def __init__(self, settings: Settings, schema: str, *, pool_size: int = 8, needs_bus: bool = True) -> None:
+        """`needs_bus` False: the service starts and works without the bus, which is reached for beside it."""
         url = settings.database_url
         self.database = Database(url, schema, encode=codec.encode, pool_size=pool_size)
         self.wakeups = Wakeups(url, schema)
@@ -37,7 +39,10 @@ class Composition:
         self._menders: dict[str, Mend] = {}
         self._consumers: list[Component] = []
         self._service = Service(schema)
-        self._service.start += [self.bus.start, self._create_topics, self.producer.start]
+        if needs_bus:
+            self._service.start += [self.bus.start, self._create_topics, self.producer.start]
+        else:  # its producer connects at the first send
+            self._service.components.append(Reaching(f"{schema}-bus", [self.bus.start, self._create_topics]))
         self._service.close += [self.bus.stop, platform.stop, self.database.stop, self.producer.stop]
         self._service.checks[f"{schema} database"] = self.database.check
 

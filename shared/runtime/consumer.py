@@ -17,7 +17,7 @@ from shared.contracts.topics import Topic
 from shared.core.errors import BadRecord, CloseloopError
 from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork
-from shared.runtime import dead_letters
+from shared.runtime import dead_letters, faults
 from shared.runtime.backoff import Backoff
 from shared.runtime.component import owner_name
 from shared.runtime.patience import is_outage_of_ours, pause, through_outage
@@ -172,6 +172,7 @@ class ConsumerLoop:
         with metrics.BATCH_SECONDS.labels(self._subscription.group, partition.topic).time():
             items = [_decoded(record) for record in records]
             await self._prepare(items)
+            faults.reached("after_fetch", "consumer")
             while items and self._partitions.get(partition) is held and not self._stopping.is_set():
                 batch, items = items[: held.batch_limit], items[held.batch_limit :]
                 if not await self._advance(partition, held, batch):
@@ -225,6 +226,7 @@ class ConsumerLoop:
                 fresh = await self._positions.claim(uow, list(events))
                 if fresh:
                     await self._subscription.handle([event for event in events.values() if event.id in fresh], uow)
+                faults.reached("before_commit", "consumer")
         metrics.CONSUMED.labels(group, partition.topic).inc(len(fresh))
         if len(fresh) < len(items):
             metrics.REPEATED.labels(group, partition.topic).inc(len(items) - len(fresh))

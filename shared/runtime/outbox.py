@@ -14,6 +14,7 @@ from shared.bus.port import Message, Producer
 from shared.db.database import Database
 from shared.db.unit_of_work import load_headers
 from shared.db.wakeup import wait
+from shared.runtime import faults
 from shared.runtime.component import owner_name
 from shared.runtime.lease import LEASE_SECONDS, Lease
 from shared.runtime.patience import pause, through_outage
@@ -91,8 +92,10 @@ class OutboxRelay:
         if not rows:
             return False
         await self._producer.send(_messages(rows))
+        faults.reached("after_send", "outbox")
         async with self._database.unit_of_work() as uow:
             await uow.execute(_DELETE, {"ids": [row.id for row in rows]})
+            faults.reached("before_mark", "outbox")
         for row in rows:
             metrics.PUBLISHED.labels(row.topic).inc()
         metrics.OUTBOX.labels(self._database.schema).dec(len(rows))

@@ -9,7 +9,7 @@ from typing import Any
 from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork
 from shared.db.wakeup import wait
-from shared.runtime import dead_letters
+from shared.runtime import dead_letters, faults
 from shared.runtime.patience import is_outage_of_ours, through_outage
 from shared.telemetry import metrics
 from shared.telemetry.logging import get_logger
@@ -90,6 +90,7 @@ class TimerLoop:
                 if not timers:
                     return False
                 await self._handlers[kind](timers, uow)
+                faults.reached("before_commit", "timers")
         except Exception as error:
             if is_outage_of_ours(error):
                 raise

@@ -15,6 +15,12 @@ REFUSED = Counter(
     ["connector", "status"],
     registry=REGISTRY,
 )
+SPOOLED = Counter("ingest_spooled_events", "Feedback accepted into the spool, the bus being away.", registry=REGISTRY)
+SPOOLING = Gauge(
+    "ingest_spooling",
+    "1 while accepted feedback goes to the spool: the bus is away or the spool not empty.",
+    registry=REGISTRY,
+)
 PUBLISHED = Counter("closeloop_published_events", "Events that are durable on the bus.", ["topic"], registry=REGISTRY)
 CONSUMED = Counter(
     "closeloop_consumed_events", "Events whose effects are committed.", ["group", "topic"], registry=REGISTRY

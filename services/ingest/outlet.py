@@ -1,0 +1,154 @@
+"""The way out of ingest: the bus, and where that is another machine than the database, a spool for when it is away.
+
+The spool is the outbox of ingest's own database; its relay ships it in order. As long as anything waits there, what is
+accepted queues up behind it, in every process of ingest, so that a customer's events keep their order. An event whose
+send was given up may be on the bus and in the spool: it has one id, and consumers drop the repeat.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from shared.bus import codec
+from shared.bus.port import Producer
+from shared.contracts.envelope import Event
+from shared.contracts.feedback_received import FeedbackReceivedV1
+from shared.contracts.topics import FEEDBACK_RECEIVED
+from shared.core.errors import NotFound, Unavailable
+from shared.db.database import Database, is_outage
+from shared.telemetry.logging import get_logger
+from shared.telemetry.metrics import PUBLISHED, SPOOLED, SPOOLING
+
+log = get_logger(__name__)
+Received = Event[FeedbackReceivedV1]
+
+# A healthy bus confirms within milliseconds; who waits longer gives its events to the spool.
+BUS_SECONDS = 2.0
+# A way that failed is not tried for so long: with both away the answer comes at once.
+REST_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
+_CHECK_SECONDS = 1.5
+_SPOOL_CHANNEL = "select pg_notify('ingest_spool', '')"
+_WAITING = "select exists (select from outbox)"
+
+
+class BusOutlet:
+    """To the bus alone: for the single node, whose bus and database are one."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+
+    async def send(self, events: Sequence[Received]) -> None:
+        """Return when all are durable. Raises Unavailable: unknown; sending the same again is safe."""
+        await self._producer.send([codec.encode(event) for event in events])
+        PUBLISHED.labels(FEEDBACK_RECEIVED.name).inc(len(events))
+
+
+class SpoolingOutlet:
+    """To the bus or the spool, whichever takes it. A component: `run` finds out when the spool is empty."""
+
+    name = "ingest-spool"
+
+    def __init__(self, bus: BusOutlet, database: Database, wakeup: asyncio.Event) -> None:
+        self._bus = bus
+        self._database = database
+        self._wakeup = wakeup
+        self._diverted = False
+        self._storing = 0
+        self._rests_until: dict[str, float] = {}
+        self._stopping = asyncio.Event()
+
+    async def send(self, events: Sequence[Received]) -> None:
+        """Return when all are durable. Raises Unavailable when neither way takes them."""
+        ways = (self._by_spool, self._by_bus) if self._diverted else (self._by_bus, self._by_spool)
+        for way in ways:
+            if time.monotonic() >= self._rests_until.get(way.__name__, 0.0) and await self._taken(way, events):
+                return
+        raise Unavailable("neither the bus nor the database is in reach; send it again in a moment")
+
+    async def _taken(self, way: Any, events: Sequence[Received]) -> bool:
+        try:
+            await way(events)
+        except Exception as error:
+            if not (isinstance(error, Unavailable | NotFound) or is_outage(error)):
+                raise
+            log.warning("way_out_closed", way=way.__name__, error=type(error).__name__)
+            self._rests_until[way.__name__] = time.monotonic() + REST_SECONDS
+            if way == self._by_bus:
+                self._divert(True)  # some of it may be on the way: what comes next must not overtake the rest
+            return False
+        return True
+
+    async def _by_bus(self, events: Sequence[Received]) -> None:
+        async with asyncio.timeout(BUS_SECONDS):
+            await self._bus.send(events)
+
+    async def _by_spool(self, events: Sequence[Received]) -> None:
+        self._storing += 1
+        try:
+            # All of a request are of one workspace; naming it also bounds the wait for a frozen server.
+            async with self._database.unit_of_work(events[0].workspace) as uow:
+                for event in events:
+                    uow.publish(event)
+                await uow.execute(_SPOOL_CHANNEL)
+        finally:
+            self._storing -= 1
+        SPOOLED.inc(len(events))
+
+    def _divert(self, diverted: bool) -> None:
+        if diverted != self._diverted:
+            log.warning("spool_opened" if diverted else "spool_empty")
+        self._diverted = diverted
+        SPOOLING.set(diverted)
+
+    async def run(self) -> None:
+        """Watch the spool until `stop`."""
+        while not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wakeup.wait(), _LOOK_SECONDS)
+            if self._wakeup.is_set():
+                self._wakeup.clear()
+                self._divert(True)  # another process has spooled, or we were not listening
+            await self._look()
+
+    async def _look(self) -> None:
+        try:
+            async with asyncio.timeout(_CHECK_SECONDS), self._database.glance() as reader:
+                waiting = await reader.scalar(_WAITING)
+        except (Unavailable, TimeoutError):
+            return  # nobody knows; what is accepted meanwhile finds the open way by itself
+        if not self._storing:
+            self._divert(bool(waiting))
+
+    async def stop(self) -> None:
+        """End `run`."""
+        self._stopping.set()
+        self._wakeup.set()
+
+    def check(self, bus: Callable[[], Awaitable[object]]) -> Callable[[], Awaitable[str | None]]:
+        """A check for readiness: which way is open. Raises Unavailable when neither is."""
+
+        async def open_way() -> str | None:
+            bus_open, database_open = await asyncio.gather(_passes(bus), _passes(self._database.check))
+            if not (bus_open or database_open):
+                raise Unavailable("neither the bus nor the database is in reach")
+            if not bus_open:
+                return "the bus is out of reach: accepted events wait in the database"
+            if not database_open:
+                return "the database is out of reach: accepted events go to the bus alone"
+            return "the spool is being shipped" if self._diverted else None
+
+        return open_way
+
+
+async def _passes(check: Callable[[], Awaitable[object]]) -> bool:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check()
+    except Exception as error:
+        if not (isinstance(error, Unavailable | NotFound) or is_outage(error)):
+            raise
+        return False
+    return True

@@ -1,0 +1,151 @@
+"""What is there: read from the services' own tables, the ledger beside them (service.py) and the log itself."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from shared.bus import codec
+from shared.bus.connect import connect
+from shared.bus.port import BusUnavailable, TopicPartition
+from shared.contracts.topics import FEEDBACK_RECEIVED
+from shared.core.errors import BadRecord, CloseloopError
+
+GROUPS = ("scoring", "routing", "notifier")
+# Where each service keeps what it knows of a piece of feedback.
+OWN = {"scoring": "scoring.answer", "routing": "routing.feedback", "notifier": "notifier.feedback"}
+_TRIES = 60
+_PAGE = 1000
+
+
+class Evidence:
+    """Reads with connections of its own, past any proxy, and again where an outage is in the way."""
+
+    def __init__(self, database_url: str, bus_url: str) -> None:
+        self._database_url = database_url
+        self._bus_url = bus_url
+
+    async def rows(self, sql: str, *values: Any) -> list[Any]:
+        """The rows of a query."""
+        for left in reversed(range(_TRIES)):
+            try:
+                connection = await asyncpg.connect(self._database_url, timeout=3, command_timeout=30)
+            except (OSError, asyncpg.PostgresError, TimeoutError):
+                if not left:
+                    raise
+                await asyncio.sleep(0.5)
+                continue
+            try:
+                return list(await connection.fetch(sql, *values))
+            except (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, TimeoutError):
+                if not left:
+                    raise
+                await asyncio.sleep(0.5)
+            finally:
+                with suppress(OSError, asyncpg.PostgresError, TimeoutError):
+                    await connection.close(timeout=2)
+        raise AssertionError("not reached")
+
+    async def value(self, sql: str, *values: Any) -> Any:
+        """The first value of the first row."""
+        return (await self.rows(sql, *values))[0][0]
+
+    # effects
+
+    async def unseen(self, group: str, events: Collection[UUID]) -> set[UUID]:
+        """Which of `events` have no effect in the group yet."""
+        found = await self.rows(
+            "select id from unnest($1::uuid[]) as wanted (id) where not exists "
+            f"(select from {group}.fault_effect where event_id = wanted.id)",
+            list(events),
+        )
+        return {UUID(str(row[0])) for row in found}
+
+    async def effects(self, group: str, events: Collection[UUID]) -> list[UUID]:
+        """Effects of `events` in the group, in the order of their commits within a partition."""
+        found = await self.rows(
+            f"select event_id from {group}.fault_effect where event_id = any($1::uuid[]) order by n", list(events)
+        )
+        return [UUID(str(row[0])) for row in found]
+
+    async def known(self, group: str, feedback: Collection[UUID]) -> set[UUID]:
+        """Which of these pieces of feedback the service's own table has."""
+        found = await self.rows(
+            f"select feedback_id from {OWN[group]} where feedback_id = any($1::uuid[])", list(feedback)
+        )
+        return {UUID(str(row[0])) for row in found}
+
+    async def miscounted(self) -> str | None:
+        """Scoring's sums against its answers: a doubled effect makes a score wrong. None when they agree."""
+        # Every answer of the load is one nps point in the series without a dimension.
+        found = await self.rows(
+            "select (select count(*) from scoring.answer a where survey = 'fault' and not removed) as answers, "
+            "(select coalesce(sum(b.n), 0) from scoring.bucket b join scoring.series s on s.id = b.series "
+            " and s.workspace = b.workspace where b.grain = 'd' and s.name = 'nps') as counted"
+        )
+        answers, counted = found[0]
+        return None if answers == counted else f"scoring has {answers} answers and counts {counted} in its sums"
+
+    async def moves(self) -> list[tuple[str, int, int]]:
+        """Every move of every position."""
+        return [
+            (row[0], row[1], row[2])
+            for group in GROUPS
+            for row in await self.rows(f"select place, before, after from {group}.fault_move order by n")
+        ]
+
+    # the log
+
+    async def log(self) -> dict[int, list[tuple[int, UUID | None]]]:
+        """Partition of feedback.received.v1 → (offset, event) of all its records; None where one cannot be read."""
+        bus = connect(self._bus_url, self._database_url)
+        for left in reversed(range(_TRIES)):
+            try:
+                await bus.start()
+                break
+            except BusUnavailable:
+                if not left:
+                    raise
+        try:
+            found: dict[int, list[tuple[int, UUID | None]]] = {}
+            for partition, (first, end) in (await bus.offsets(FEEDBACK_RECEIVED.name)).items():
+                records = found.setdefault(partition, [])
+                at = first
+                while at < end:
+                    page = await bus.read(TopicPartition(FEEDBACK_RECEIVED.name, partition), at, _PAGE)
+                    records += [(record.offset, _id(record)) for record in page]
+                    at = page[-1].offset + 1
+            return found
+        finally:
+            await bus.stop()
+
+    # follow-ups
+
+    async def followups(self, feedback: Collection[UUID]) -> list[Any]:
+        """(id, state, transport, attempts, unknown attempts) of the follow-ups of these pieces of feedback."""
+        return await self.rows(
+            "select f.id, f.state, f.transport, f.attempts, (select count(*) from notifier.attempt a "
+            "where a.workspace = f.workspace and a.followup_id = f.id and a.outcome in ('unknown', 'sending')) unknown "
+            "from notifier.followup f where f.feedback_id = any($1::uuid[])",
+            list(feedback),
+        )
+
+    async def stopped(self, groups: Sequence[str] = GROUPS) -> dict[str, int]:
+        """Dead letters in state `parked` per origin."""
+        counts: dict[str, int] = {}
+        for group in groups:
+            for row in await self.rows(
+                f"select origin, count(*) from {group}.dead_letter where state = 'parked' group by origin"
+            ):
+                counts[row[0]] = row[1]
+        return counts
+
+
+def _id(record: Any) -> UUID | None:
+    try:
+        return codec.decode(record).id
+    except (BadRecord, CloseloopError):
+        return None

@@ -18,6 +18,8 @@ from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.topics import FEEDBACK_RECEIVED
 from shared.core.errors import NotFound, Unavailable
 from shared.db.database import Database, is_outage
+from shared.db.wakeup import wait
+from shared.runtime.patience import pause
 from shared.telemetry.logging import get_logger
 from shared.telemetry.metrics import PUBLISHED, SPOOLED, SPOOLING
 
@@ -27,11 +29,19 @@ Received = Event[FeedbackReceivedV1]
 # A healthy bus confirms within milliseconds; who waits longer gives its events to the spool.
 BUS_SECONDS = 2.0
 # A way that failed is not tried for so long: with both away the answer comes at once.
-REST_SECONDS = 1.0
+REST_SECONDS = 4.0
+# The first to spool answers this much later: the other processes hear of it before its sender sends them the next.
+_HEARD_SECONDS = 0.1
 _LOOK_SECONDS = 0.5
+_PACE_SECONDS = 0.02
+# When no more than these wait and they are being shipped, the way to the bus is opened again.
+_FEW = 1000
+_HOLD_SECONDS = 1.0
 _CHECK_SECONDS = 1.5
 _SPOOL_CHANNEL = "select pg_notify('ingest_spool', '')"
-_WAITING = "select exists (select from outbox)"
+_WAITING = """
+select count(*) as waiting, coalesce(min(id), 0) as oldest
+from (select id from outbox order by id limit :few) as first"""
 
 
 class BusOutlet:
@@ -57,14 +67,21 @@ class SpoolingOutlet:
         self._wakeup = wakeup
         self._diverted = False
         self._storing = 0
+        self._oldest = 0
+        self._gate = asyncio.Event()
+        self._gate.set()
         self._rests_until: dict[str, float] = {}
         self._stopping = asyncio.Event()
 
     async def send(self, events: Sequence[Received]) -> None:
         """Return when all are durable. Raises Unavailable when neither way takes them."""
-        ways = (self._by_spool, self._by_bus) if self._diverted else (self._by_bus, self._by_spool)
+        await self._gate.wait()
+        opened_before = self._diverted
+        ways = (self._by_spool, self._by_bus) if opened_before else (self._by_bus, self._by_spool)
         for way in ways:
             if time.monotonic() >= self._rests_until.get(way.__name__, 0.0) and await self._taken(way, events):
+                if way == self._by_spool and not opened_before:
+                    await asyncio.sleep(_HEARD_SECONDS)
                 return
         raise Unavailable("neither the bus nor the database is in reach; send it again in a moment")
 
@@ -106,21 +123,35 @@ class SpoolingOutlet:
     async def run(self) -> None:
         """Watch the spool until `stop`."""
         while not self._stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wakeup.wait(), _LOOK_SECONDS)
-            if self._wakeup.is_set():
-                self._wakeup.clear()
-                self._divert(True)  # another process has spooled, or we were not listening
-            await self._look()
+            await wait(self._wakeup, _LOOK_SECONDS)
+            with contextlib.suppress(Unavailable, TimeoutError):  # what is accepted meanwhile finds the open way
+                await self._look()
+            await pause(_PACE_SECONDS, self._stopping)
 
     async def _look(self) -> None:
+        waiting, oldest = await self._waiting()
+        shipping, self._oldest = waiting and self._oldest < oldest, oldest
+        self._divert(bool(waiting))
+        if shipping and waiting < _FEW:
+            await self._empty()
+
+    async def _waiting(self) -> tuple[int, int]:
+        """(how many events wait, at most _FEW; the number of the oldest)."""
+        async with asyncio.timeout(_CHECK_SECONDS), self._database.glance() as reader:
+            found = (await reader.all(_WAITING, {"few": _FEW}))[0]
+        return found.waiting + self._storing, found.oldest
+
+    async def _empty(self) -> None:
+        """Hold what comes in for the moment that the relay needs for the rest: under a steady load the spool would
+        never be empty. Each process does so by itself; their holds are long enough to overlap."""
+        self._gate.clear()
         try:
-            async with asyncio.timeout(_CHECK_SECONDS), self._database.glance() as reader:
-                waiting = await reader.scalar(_WAITING)
-        except (Unavailable, TimeoutError):
-            return  # nobody knows; what is accepted meanwhile finds the open way by itself
-        if not self._storing:
-            self._divert(bool(waiting))
+            until = time.monotonic() + _HOLD_SECONDS
+            while self._diverted and time.monotonic() < until and not self._stopping.is_set():
+                await asyncio.sleep(_PACE_SECONDS)
+                self._divert((await self._waiting())[0] > 0)
+        finally:
+            self._gate.set()
 
     async def stop(self) -> None:
         """End `run`."""

@@ -14,7 +14,7 @@ from shared.db.platform import ApiKeys, StoredKey
 CACHE_SECONDS = 5.0
 # While the database is away known keys go on working, so that ingest can go on accepting (delivery.md P11).
 OUTAGE_CACHE_SECONDS = 3600.0
-# After a failed query known keys are not asked for again so soon: every request would wait for the same outage.
+# After a failed query the database is asked again at most so often.
 _RETRY_SECONDS = 1.0
 _CACHE_LIMIT = 10_000
 _REFUSED = "no valid API key; send it as `Authorization: Bearer clk_…`"
@@ -27,7 +27,8 @@ class Authenticator:
         self._keys = keys
         # Only keys that exist: whoever makes up ids must not push out those that an outage needs.
         self._cache: dict[str, tuple[float, StoredKey]] = {}
-        self._away_until = 0.0
+        self._away = False
+        self._retry_at = 0.0
         self._finding: dict[str, asyncio.Task[StoredKey | None]] = {}
 
     def require(self, *roles: Role) -> Callable[[Request], Awaitable[Principal]]:
@@ -52,30 +53,43 @@ class Authenticator:
 
     async def _find(self, key_id: str) -> StoredKey | None:
         now = time.monotonic()
-        cached = self._cache.get(key_id)
-        if cached is not None and now - cached[0] < (OUTAGE_CACHE_SECONDS if now < self._away_until else CACHE_SECONDS):
-            return cached[1]
+        found_at, known = self._cache.get(key_id, (float("-inf"), None))
+        if now - found_at < CACHE_SECONDS:
+            return known
+        usable = now - found_at < OUTAGE_CACHE_SECONDS
+        if self._away and usable:
+            if now >= self._retry_at:
+                self._lookup(key_id)  # beside the request, which need not wait for an outage
+            return known
         try:
-            stored = await self._find_once(key_id)
+            return await asyncio.shield(self._lookup(key_id))
         except Unavailable:
-            self._away_until = time.monotonic() + _RETRY_SECONDS
-            if cached is not None and now - cached[0] < OUTAGE_CACHE_SECONDS:
-                return cached[1]
+            if usable:
+                return known
             raise
-        self._cache.pop(key_id, None)
-        if stored is not None:
-            self._cache[key_id] = (now, stored)
-            if len(self._cache) > _CACHE_LIMIT:
-                del self._cache[next(iter(self._cache))]  # the one that was looked up longest ago
-        return stored
 
-    async def _find_once(self, key_id: str) -> StoredKey | None:
+    def _lookup(self, key_id: str) -> "asyncio.Task[StoredKey | None]":
         """One query for all requests that wait for the same key: a burst must not exhaust the pool."""
         task = self._finding.get(key_id)
         if task is None:
-            task = self._finding[key_id] = asyncio.create_task(self._keys.find(key_id), name="find key")
+            task = self._finding[key_id] = asyncio.create_task(self._ask(key_id), name="find key")
             task.add_done_callback(lambda done: self._found(key_id, done))
-        return await asyncio.shield(task)
+        return task
+
+    async def _ask(self, key_id: str) -> StoredKey | None:
+        asked_at = time.monotonic()
+        try:
+            stored = await self._keys.find(key_id)
+        except Unavailable:
+            self._away, self._retry_at = True, time.monotonic() + _RETRY_SECONDS
+            raise
+        self._away = False
+        self._cache.pop(key_id, None)
+        if stored is not None:
+            self._cache[key_id] = (asked_at, stored)
+            if len(self._cache) > _CACHE_LIMIT:
+                del self._cache[next(iter(self._cache))]  # the one that was looked up longest ago
+        return stored
 
     def _found(self, key_id: str, done: "asyncio.Task[StoredKey | None]") -> None:
         del self._finding[key_id]

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from services.ingest.sources.base import Bearer, configured
 from shared.auth import Role, Signed, new_key, sign
 from shared.bus import codec
 from shared.bus.connect import connect
-from shared.bus.port import Bus, Record, TopicPartition
+from shared.bus.port import Bus, BusUnavailable, Record, TopicPartition
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.topics import FEEDBACK_RECEIVED
@@ -106,17 +106,18 @@ def signed_headers(
 
 
 @asynccontextmanager
-async def running_ingest(url: str, folder: Path) -> AsyncIterator[Ingest]:
-    """The service, started, without its background components."""
-    settings = IngestSettings(database_url=url, data_dir=folder)
+async def running_ingest(url: str, folder: Path, bus_url: str = "postgres") -> AsyncIterator[Ingest]:
+    """The service, started, without its background components. The bus need not be in reach."""
+    settings = IngestSettings(database_url=url, data_dir=folder, bus_url=bus_url)
     service = build(settings)
     for start in service.start:
         await start()
     app = create_app("ingest", "1", service.routers, Readiness(service.checks))
     database = Database(url, "ingest", encode=codec.encode, pool_size=2)
     platform = Database(url, "platform", encode=codec.encode, pool_size=1)
-    bus = connect("postgres", url)
-    await bus.start()
+    bus = connect(bus_url, url)
+    with suppress(BusUnavailable):
+        await bus.start()
     keys = {}
     for role in Role:
         key = new_key()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from services.node.commands import dead_letters, demo, keys, sources, up
+from services.node.commands import dead_letters, demo, keys, sources, topics, up
 from services.node.commands.running import with_database
 from services.node.commands.tail import tail
 from shared.db.migrate import upgrade
@@ -25,6 +25,7 @@ app.command()(demo.demo)
 app.command()(tail)
 app.add_typer(sources.app, name="sources")
 app.add_typer(keys.app, name="keys")
+app.add_typer(topics.app, name="topics")
 app.add_typer(dead_letters.app, name="dead-letters")
 
 

@@ -1,6 +1,7 @@
-"""One real Apache Kafka broker (KRaft, loopback) without a container engine: Maven fetches the jars, Java runs them.
+"""Real Apache Kafka brokers (KRaft, loopback) without a container engine: Maven fetches the jars, Java runs them.
 
-`python deploy/kafka/broker.py [--port N] [--data DIR]` stays until Ctrl-C; tests use `KafkaBroker`.
+`python deploy/kafka/broker.py [--port N] [--data DIR]` stays until Ctrl-C; tests use `KafkaBroker`; deploy/cluster
+starts several nodes of one cluster.
 Needs Java 17 or newer and Maven. The jars are fetched once, into .cache/kafka (KAFKA_CACHE overrides).
 """
 
@@ -33,6 +34,8 @@ LEAST_JAVA = 17
 FETCH_TIMEOUT_SECONDS = 600
 START_TIMEOUT_SECONDS = 60
 _STAMP = "complete"
+HEAP = "512m"
+LOG = "broker.log"
 
 # The broker must never be the one to refuse, and never the one to invent a topic (delivery.md).
 SETTINGS = {
@@ -62,8 +65,14 @@ appender.file.name = file
 appender.file.fileName = {log}
 appender.file.layout.type = PatternLayout
 appender.file.layout.pattern = %d %p %c{{1}} %m%n
+appender.console.type = Console
+appender.console.name = console
+appender.console.layout.type = PatternLayout
+appender.console.layout.pattern = %p %c{{1}} %m%n
 rootLogger.level = info
 rootLogger.appenderRef.file.ref = file
+rootLogger.appenderRef.console.ref = console
+rootLogger.appenderRef.console.level = error
 """
 
 
@@ -78,19 +87,21 @@ class Node:
     node_id: int
     port: int
     controller_port: int
+    advertised_port: int | None = None  # where clients are sent to, when something stands in between
 
     @property
     def voter(self) -> str:
         """Its place in controller.quorum.voters."""
         return f"{self.node_id}@{HOST}:{self.controller_port}"
 
-    def properties(self, data: Path, voters: str) -> dict[str, str]:
+    def properties(self, data: Path, voters: str, settings: Mapping[str, str] = SETTINGS) -> dict[str, str]:
         """Its whole server.properties."""
-        return SETTINGS | {
+        return {
+            **settings,
             "node.id": str(self.node_id),
             "process.roles": "broker,controller",
             "listeners": f"PLAINTEXT://{HOST}:{self.port},CONTROLLER://{HOST}:{self.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.port}",
+            "advertised.listeners": f"PLAINTEXT://{HOST}:{self.advertised_port or self.port}",
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.voters": voters,
             "log.dirs": str(data / "log"),
@@ -120,28 +131,18 @@ class KafkaBroker:
     @property
     def log(self) -> Path:
         """What the broker says."""
-        return self._data / "broker.log"
+        return self._data / LOG
 
     def start(self) -> "KafkaBroker":
         """Fetch (once), format (once) and start; returns when the broker answers. Raises BrokerError."""
         if self.pid:
             return self
-        java = find_java()
-        classpath = f"{fetch_jars()}{os.sep}*"
-        self._data.mkdir(parents=True, exist_ok=True)
-        config = self._data / "server.properties"
-        write_properties(config, self._node.properties(self._data, voters=self._node.voter))
-        log4j = self._data / "log4j2.properties"
-        log4j.write_text(_LOG4J.format(log=self.log))
-        command = [java, "-Xmx512m", f"-Dlog4j2.configurationFile={log4j}", "-cp", classpath]
-        if not (self._data / "log" / "meta.properties").exists():
-            self._format(
-                [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id()}", "-c", str(config)]
-            )
+        properties = self._node.properties(self._data, voters=self._node.voter)
+        command = prepare(self._data, properties, cluster_id())
         with (self._data / "console.log").open("ab") as console:
             # its own session: a Ctrl-C in the terminal is ours to turn into an orderly stop
             self._process = subprocess.Popen(
-                [*command, "kafka.Kafka", str(config)],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -180,13 +181,6 @@ class KafkaBroker:
             process.kill()
             process.wait()
 
-    def _format(self, command: list[str]) -> None:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_SECONDS)
-        if done.returncode:
-            raise BrokerError(
-                f"the data folder {self._data} cannot be formatted: {last_line(done.stderr or done.stdout)}"
-            )
-
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         if wait_until_answers(self._node.port, START_TIMEOUT_SECONDS, lambda: process.poll() is None):
             return
@@ -194,6 +188,25 @@ class KafkaBroker:
         self.kill()
         happened = "was not ready in time" if code is None else f"ended at start with exit code {code}"
         raise BrokerError(f"the broker {happened}; its reasons are in {self.log}")
+
+
+def prepare(data: Path, properties: Mapping[str, str], cluster: str, heap: str = HEAP) -> list[str]:
+    """The command that runs a broker in this folder, which is made, configured and (once) formatted as a member of the
+    cluster with this id. Raises BrokerError."""
+    java = find_java()
+    classpath = f"{fetch_jars()}{os.sep}*"
+    data.mkdir(parents=True, exist_ok=True)
+    config = data / "server.properties"
+    write_properties(config, properties)
+    log4j = data / "log4j2.properties"
+    log4j.write_text(_LOG4J.format(log=data / LOG))
+    command = [java, f"-Xmx{heap}", f"-Dlog4j2.configurationFile={log4j}", "-cp", classpath]
+    if not (data / "log" / "meta.properties").exists():
+        tool = [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(config)]
+        done = subprocess.run(tool, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_SECONDS)
+        if done.returncode:
+            raise BrokerError(f"the data folder {data} cannot be formatted: {last_line(done.stderr or done.stdout)}")
+    return [*command, "kafka.Kafka", str(config)]
 
 
 def find_java() -> str:
@@ -285,8 +298,9 @@ def wait_until_answers(port: int, timeout_seconds: float, alive: Callable[[], bo
     return False
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether a broker takes a Metadata request (v1, no topics) and knows itself: listening alone is not ready."""
+def answers(host: str, port: int, brokers: int = 1) -> bool:
+    """Whether a broker takes a Metadata request (v1, no topics) and knows so many brokers, itself among them:
+    listening alone is not ready."""
     client = b"ready?"
     request = struct.pack(">hhih", 3, 1, 7, len(client)) + client + struct.pack(">i", 0)
     try:
@@ -295,10 +309,10 @@ def answers(host: str, port: int) -> bool:
             connection.sendall(struct.pack(">i", len(request)) + request)
             with connection.makefile("rb") as stream:
                 (size,) = struct.unpack(">i", stream.read(4))
-                correlation, brokers = struct.unpack_from(">ii", stream.read(size))
+                correlation, known = struct.unpack_from(">ii", stream.read(size))
     except (OSError, struct.error):
         return False
-    return bool(correlation == 7 and brokers > 0)
+    return bool(correlation == 7 and known >= brokers)
 
 
 def main() -> int:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
+from shared.bus.plan import Step
 from shared.contracts.topics import Topic
 from shared.core.errors import CloseloopError, TooLarge, Unavailable
 
@@ -146,6 +147,13 @@ class Bus(Protocol):
 
     async def create_topics(self, topics: Sequence[Topic]) -> None:
         """Create what is missing. Never repartitions: an existing topic with another partition count is an error."""
+
+    async def plan_topics(self, topics: Sequence[Topic], brokers: int = 1) -> tuple[Step, ...]:
+        """What has to happen so that the bus has these topics, on at least so many brokers; changes nothing."""
+        ...
+
+    async def apply_topics(self, steps: Sequence[Step]) -> None:
+        """Do what a plan says. Raises Conflict when the plan has a refusal; nothing is changed then."""
 
     def producer(self) -> Producer:
         """A producer, not started."""

@@ -13,7 +13,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -107,13 +107,38 @@ class EmbeddedPostgres:
         Called again it brings back a server that died. Raises EmbeddedPostgresError."""
         if self._server is not None and self._postmaster() is not None:
             return
+        self._with_folder(self._adopt_or_launch)
+
+    def foreground(self, **settings: str) -> list[str]:
+        """The command of a server for who runs it as a child of its own, instead of `start`; takes and makes the folder
+        and stops a server that was left on it. Once that server answers `attach` finds it; `stop` gives the folder
+        back. `settings` are added to ours. Raises EmbeddedPostgresError."""
+        self._with_folder(self._stop_left)
+        pairs = (self._settings() | settings).items()
+        return [str(programs() / "postgres"), "-D", str(self._pgdata), *(f"--{name}={value}" for name, value in pairs)]
+
+    @property
+    def owner(self) -> tuple[int, int] | None:
+        """Who has to run it (user, group), where that is not us; known from `foreground` on."""
+        return (self._user.pw_uid, self._user.pw_gid) if self._user else None
+
+    def _adopt_or_launch(self) -> None:
+        self._server = self._launch()
+
+    def _stop_left(self) -> None:
+        if left := self._postmaster():
+            self._shut_down(left)
+        self._forget_stranger()
+
+    def _with_folder(self, work: Callable[[], None]) -> None:
+        """Take the folder, make what is missing in it, do the work; what the system refuses becomes one sentence."""
         try:
             self._take_folder()
             try:
                 self._drop_privileges()
                 self._check_version()
                 self._initialise()
-                self._server = self._launch()
+                work()
             except BaseException:
                 self._release()
                 raise
@@ -139,6 +164,7 @@ class EmbeddedPostgres:
     def stop(self) -> None:
         """Stop the server: clients are disconnected, what they committed stays. A server that is gone is no error."""
         if self._server is None:
+            self._release()
             return
         if self._lock is None:  # attached
             self._server = None
@@ -262,6 +288,14 @@ class EmbeddedPostgres:
             return not server.address
         return server.address == "127.0.0.1" and server.port == self._port
 
+    def _settings(self) -> dict[str, str]:
+        return _SETTINGS | {
+            "listen_addresses": "" if self._port is None else "127.0.0.1",
+            "port": str(self._port or _SOCKET_PORT),
+            "unix_socket_directories": str(self._socket_dir()),
+            "unix_socket_permissions": "0700",
+        }
+
     def _start_server(self, deadline: float) -> bool:
         """Whether it runs; False: try again, because backends of a killed server still hold its memory for a moment."""
         self._forget_stranger()
@@ -269,13 +303,7 @@ class EmbeddedPostgres:
             self._log.replace(self._log.with_suffix(".log.1"))
         self._log.touch(mode=0o600)
         self._give(self._log)
-        settings = _SETTINGS | {
-            "listen_addresses": "" if self._port is None else "127.0.0.1",
-            "port": str(self._port or _SOCKET_PORT),
-            "unix_socket_directories": str(self._socket_dir()),
-            "unix_socket_permissions": "0700",
-        }
-        options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in settings.items())
+        options = " ".join(f"-c {shlex.quote(f'{name}={value}')}" for name, value in self._settings().items())
         arguments = [
             "-D",
             str(self._pgdata),

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from shared.bus.kafka.client import abandon_admin, abandon_consumer, ended_in_time, meet
 from shared.bus.kafka.consumer import CLIENT_SETTINGS, KafkaConsumer, answered, started, to_record
 from shared.bus.kafka.producer import KafkaProducer
+from shared.bus.kafka.topics import broker_count, change, new_topic, shape_of, shapes
+from shared.bus.plan import Action, Shape, Step, plan, refuse_blocked
 from shared.bus.port import BusUnavailable, RebalanceListener, Record, TopicPartition
 from shared.contracts.topics import Topic
 from shared.core.errors import Conflict, NotFound
 from shared.core.settings import SettingsError
 
 _SCHEME = "kafka://"
-_DAY_MILLISECONDS = 24 * 60 * 60 * 1000
-_REPLICAS = 3
 _CONNECT_SECONDS = 12.0
 _STOP_SECONDS = 1.0
 _READ_SECONDS = 10.0
@@ -75,21 +75,34 @@ class KafkaBus:
     async def create_topics(self, topics: Sequence[Topic]) -> None:
         """Create what is missing, on three brokers where there are three. Raises Conflict, BusUnavailable."""
         there = await self._partition_counts([topic.name for topic in topics]) if topics else {}
-        missing = [topic for topic in topics if topic.name not in there]
-        if missing:
-            brokers = len((await answered(self._connected(self._admin).describe_cluster()))["brokers"])
-            new = [new_topic(topic, brokers) for topic in missing]
-            response = await answered(self._admin.create_topics(new))
-            for name, code, *message in response.topic_errors:
-                if for_code(code) not in (NoError, TopicAlreadyExistsError):
-                    raise BusUnavailable(f"Kafka did not create {name}: {for_code(code).__name__} {message}")
-            there |= await self._spread({topic.name for topic in missing})
+        if missing := [topic for topic in topics if topic.name not in there]:
+            brokers = await broker_count(self._connected(self._admin))
+            there |= await self._create([shape_of(topic, brokers) for topic in missing])
         for topic in topics:
             if there[topic.name] != topic.partitions:
                 raise Conflict(
                     f"the topic {topic.name} has {there[topic.name]} partitions, not {topic.partitions}; "
                     "the order of a customer's events rests on the count, so it never changes"
                 )
+
+    async def plan_topics(self, topics: Sequence[Topic], brokers: int = 1) -> tuple[Step, ...]:
+        """What `apply_topics` would do. Raises BusUnavailable, also when fewer than `brokers` are there."""
+        admin = self._connected(self._admin)
+        known = await broker_count(admin)
+        if known < brokers:
+            raise BusUnavailable(f"{known} of {brokers} brokers are there; topics made now would have too few replicas")
+        there = await shapes(admin, [topic.name for topic in topics])
+        return plan([shape_of(topic, known) for topic in topics], there)
+
+    async def apply_topics(self, steps: Sequence[Step]) -> None:
+        """Create and change what a plan says. Raises Conflict for a plan with a refusal, BusUnavailable."""
+        refuse_blocked(steps)
+        new = [step.wanted for step in steps if step.action is Action.CREATE]
+        if new:
+            await self._create(new)
+        for step in steps:
+            if step.action is Action.CHANGE:
+                await change(self._connected(self._admin), step.wanted)
 
     async def offsets(self, topic: str) -> dict[int, tuple[int, int]]:
         """Partition → (first offset kept, offset of the next record). Raises NotFound, BusUnavailable."""
@@ -149,6 +162,13 @@ class KafkaBus:
             if for_code(topic["error_code"]) is not UnknownTopicOrPartitionError
         }
 
+    async def _create(self, missing: Sequence[Shape]) -> dict[str, int]:
+        response = await answered(self._admin.create_topics([new_topic(shape) for shape in missing]))
+        for name, code, *message in response.topic_errors:
+            if for_code(code) not in (NoError, TopicAlreadyExistsError):
+                raise BusUnavailable(f"Kafka did not create {name}: {for_code(code).__name__} {message}")
+        return await self._spread({shape.name for shape in missing})
+
     async def _spread(self, names: set[str]) -> dict[str, int]:
         """Wait until new topics are known with all partitions led: whoever sends next must not stumble."""
         loop = asyncio.get_running_loop()
@@ -181,20 +201,3 @@ def well_formed(server: str) -> bool:
     """host:port, no more."""
     host, _, port = server.rpartition(":")
     return bool(host) and not set(host) & set("/@ ") and port.isdigit()
-
-
-def new_topic(topic: Topic, brokers: int) -> NewTopic:
-    """A confirmed record is on two brokers where there are three; its time is the broker's, not the sender's."""
-    replicas = min(_REPLICAS, brokers)
-    return NewTopic(
-        topic.name,
-        topic.partitions,
-        replicas,
-        topic_configs={
-            "retention.ms": str(topic.retention_days * _DAY_MILLISECONDS),
-            "min.insync.replicas": "2" if replicas == _REPLICAS else "1",
-            "unclean.leader.election.enable": "false",
-            "message.timestamp.type": "LogAppendTime",
-            "max.message.bytes": str(1024 * 1024),
-        },
-    )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from shared.bus.plan import Action, Shape, Step, plan, refuse_blocked
 from shared.bus.port import BusUnavailable, Consumer, Producer, RebalanceListener, Record, TopicPartition
 from shared.bus.postgres.groups import PostgresConsumer
 from shared.bus.postgres.link import Link, ended
@@ -27,6 +28,8 @@ with created as (
 )
 select partitions from created
 """
+_TOPICS = "select name, partitions, retention_days from bus.topic where name = any ($1::text[])"
+_DAYS = "retention.days"
 _OFFSETS = "select partition, first_offset, next_offset from bus.partition where topic = $1"
 _EXPIRING = """
 select p.id, clock_timestamp() - make_interval(days => t.retention_days) as before
@@ -60,6 +63,20 @@ class PostgresBus:
                     f"{topic.name} has {rows[0]['partitions']} partitions, not {topic.partitions}; "
                     "the count never changes, because the order per key rests on it"
                 )
+
+    async def plan_topics(self, topics: Sequence[Topic], brokers: int = 1) -> tuple[Step, ...]:
+        """See port.Bus. The one server keeps one copy, however many brokers are asked for."""
+        rows = await self._link.fetch(_TOPICS, [topic.name for topic in topics])
+        there = {name: Shape(name, partitions, 1, _settings(days)) for name, partitions, days in rows}
+        return plan([Shape(t.name, t.partitions, 1, _settings(t.retention_days)) for t in topics], there)
+
+    async def apply_topics(self, steps: Sequence[Step]) -> None:
+        """See port.Bus."""
+        refuse_blocked(steps)
+        for step in steps:
+            if step.action is not Action.KEEP:
+                shape = step.wanted
+                await self._link.fetch(_CREATE_TOPIC, shape.name, shape.partitions, int(shape.settings[_DAYS]))
 
     def producer(self) -> Producer:
         """See port.Bus."""
@@ -111,3 +128,7 @@ class PostgresBus:
                 _log.info("bus_records_expired", records=deleted)
             except BusUnavailable as error:
                 _log.warning("bus_expire_failed", reason=error.detail)
+
+
+def _settings(retention_days: int) -> dict[str, str]:
+    return {_DAYS: str(retention_days)}

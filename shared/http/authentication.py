@@ -14,6 +14,8 @@ from shared.db.platform import ApiKeys, StoredKey
 CACHE_SECONDS = 5.0
 # While the database is away known keys go on working, so that ingest can go on accepting (delivery.md P11).
 OUTAGE_CACHE_SECONDS = 3600.0
+# A known key waits no longer for its renewal: the route behind us has to answer within 2 s of an outage too.
+_KNOWN_KEY_SECONDS = 0.3
 # After a failed query the database is asked again at most so often.
 _RETRY_SECONDS = 1.0
 _CACHE_LIMIT = 10_000
@@ -61,8 +63,11 @@ class Authenticator:
             if now >= self._retry_at:
                 self._lookup(key_id)  # beside the request, which need not wait for an outage
             return known
+        lookup = self._lookup(key_id)
+        if usable and not (await asyncio.wait({lookup}, timeout=_KNOWN_KEY_SECONDS))[0]:
+            return known
         try:
-            return await asyncio.shield(self._lookup(key_id))
+            return await asyncio.shield(lookup)
         except Unavailable:
             if usable:
                 return known

@@ -19,16 +19,20 @@ from shared.http import authentication
 from shared.http.app import Readiness, create_app
 from shared.http.authentication import Authenticator
 from shared.telemetry.logging import configure_logging
+from tests.support.poll import eventually
 
 
 class Away(ApiKeys):
     """Keys whose database can be taken away."""
 
     away = False
+    frozen: asyncio.Event | None = None
     asked = 0
 
     async def find(self, key_id: str) -> StoredKey | None:
         self.asked += 1
+        if self.frozen is not None:
+            await self.frozen.wait()
         if self.away:
             raise Unavailable("away")
         return await super().find(key_id)
@@ -133,6 +137,24 @@ async def test_known_keys_outlive_an_outage_and_do_not_wait_for_it_each_time(
     assert await status(client, x_api_key=forged) == 401
     monkeypatch.setattr(authentication, "OUTAGE_CACHE_SECONDS", 0.0)
     assert await status(client, x_api_key=known.text) == 503
+
+
+async def test_a_known_key_does_not_wait_for_a_frozen_database_and_a_revoked_one_ends_after_it(
+    client: httpx.AsyncClient, keys: Away, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "CACHE_SECONDS", 0.0)
+    key = await add(keys, Role.AGENT)
+    assert await status(client, x_api_key=key.text) == 200
+    await keys.revoke(key.id)
+    keys.frozen = asyncio.Event()
+    async with asyncio.timeout(5):
+        assert await status(client, x_api_key=key.text) == 200
+    keys.frozen.set()
+
+    async def refused() -> bool:
+        return await status(client, x_api_key=key.text) == 401
+
+    await eventually(refused)
 
 
 async def test_made_up_ids_do_not_push_out_known_keys(keys: Away, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, MetaData, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from shared.core.errors import Unavailable
 from shared.core.settings import Settings, load
+from shared.db.database import is_outage
 from shared.db.workspaces import ENSURE_API_ROLE
 
 # Order matters once, on an empty database: the platform and the bus come before the services.
@@ -26,8 +28,19 @@ _LOCK = 0x636C6F6F70
 
 
 def upgrade(url: str, sections: Sequence[str] = SECTIONS) -> None:
-    """Bring every section to its newest revision. Synchronous (Alembic is): from a running loop use a thread."""
-    asyncio.run(_upgrade(url, sections))
+    """Bring every section to its newest revision. Synchronous (Alembic is): from a running loop use a thread.
+
+    Raises Unavailable when the database is away or live work holds a lock; the revision under way changed nothing.
+    """
+    try:
+        asyncio.run(_upgrade(url, sections))
+    except Exception as error:
+        if is_outage(error):
+            raise Unavailable(
+                "the database is out of reach, or live work held a lock for over 2 s; what was under way changed nothing: "
+                "run it again"
+            ) from error
+        raise
 
 
 async def _upgrade(url: str, sections: Sequence[str]) -> None:

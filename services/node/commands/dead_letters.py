@@ -15,7 +15,7 @@ app = typer.Typer(help="Records that could not be handled: list, show, replay, d
 SERVICES = ("ingest", "scoring", "routing", "notifier")
 T = TypeVar("T")
 LetterId = Annotated[UUID | None, typer.Argument(help="One dead letter; without it all that --origin names.")]
-Origin = Annotated[str | None, typer.Option(help="`group/topic`, `sources/<key>` or `timers/<kind>`.")]
+Origin = Annotated[str | None, typer.Option(help="`group/topic`, `sources/<connector>` or `timers/<kind>`.")]
 Max = Annotated[int, typer.Option("--max", min=1, help="At most this many.")]
 
 

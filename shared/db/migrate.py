@@ -37,7 +37,7 @@ def upgrade(url: str, sections: Sequence[str] = SECTIONS) -> None:
     except Exception as error:
         if is_outage(error):
             raise Unavailable(
-                "the database is out of reach, or live work held a lock for over 2 s; what was under way changed nothing: "
+                "the database is out of reach, or live work held a lock for over 2 s; this step changed nothing: "
                 "run it again"
             ) from error
         raise

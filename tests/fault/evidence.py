@@ -84,7 +84,7 @@ class Evidence:
         found = await self.rows(
             "select (select count(*) from scoring.answer a where survey = 'fault' and not removed) as answers, "
             "(select coalesce(sum(b.n), 0) from scoring.bucket b join scoring.series s on s.id = b.series "
-            " and s.workspace = b.workspace where b.grain = 'd' and s.name = 'nps') as counted"
+            " and s.workspace = b.workspace where b.grain = 'd' and s.name = 'nps|transactional|') as counted"
         )
         answers, counted = found[0]
         return None if answers == counted else f"scoring has {answers} answers and counts {counted} in its sums"

@@ -41,7 +41,7 @@ plays:
 TEAMS = """
 teams: [{id: support, departments: [support], default: true}]
 members:
-  - {id: deniz, name: Deniz, email: deniz@example.org, teams: [support], languages: [tr, en, fa], capacity: 1000000}
+  - {id: deniz, name: Deniz, email: deniz@example.org, teams: [support], languages: [tr, en, fa], capacity: 10000}
 """
 _READY_SECONDS = 120.0
 _POLL_SECONDS = 0.25
@@ -80,6 +80,7 @@ class World:
         self.hooks: HttpReceiver
         self.evidence: Evidence
         self.inject: Injector
+        self.made = False
         self._loads = 0
 
     # load
@@ -261,7 +262,8 @@ async def opened(
         chosen = _Settings(_environment(world, unfenced) | dict(settings or {}))
         chosen.computed = {
             "BUS_URL": lambda: world.kafka.url,
-            "DATABASE_URL": lambda: _through(world.cluster.database_url, world.database.port),
+            # asked for once before there is a cluster, when only the names matter
+            "DATABASE_URL": lambda: _through(world.cluster.database_url, world.database.port) if world.made else "",
         }
         world.cluster = Cluster(
             folder / "cluster",
@@ -271,6 +273,7 @@ async def opened(
             commands={name: [sys.executable, "-m", "tests.fault.service", name] for name in WORKERS},
             say=say,
         )
+        world.made = True
         stack.push_async_callback(asyncio.to_thread, world.cluster.stop)
         await asyncio.to_thread(world.cluster.start)
         world.evidence = Evidence(world.cluster.database_url, world.cluster.bus_url)

@@ -1,0 +1,53 @@
+"""P10: with Kafka away ingest goes on accepting into its spool, which is shipped in order when Kafka is back."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from tests.fault.checkers import Findings
+from tests.fault.history import share_ok
+from tests.fault.promises.profile import Profile
+from tests.fault.proxy import Proxy
+from tests.fault.world import World
+
+LEAST_OK = 0.999
+_SOME_BEFORE = 5.0
+
+
+async def show(world: World, profile: Profile) -> Findings:
+    """Refused, then swallowed, then frozen: a third of the outage each, without a break between."""
+    third = profile.outage_seconds / 3
+    async with world.load("P10") as load:
+        await asyncio.sleep(_SOME_BEFORE)
+        began = time.time()
+        await _hold(world, third, "Kafka refuses", lambda: world.kafka.all(Proxy.refuse))
+        await _hold(world, third, "Kafka swallows", lambda: world.kafka.all(Proxy.black_hole))
+        world.inject.note("brokers frozen", f"for {third:g} s")
+        for broker in world.cluster.of("kafka"):
+            broker.freeze()
+        world.kafka.all(Proxy.heal)
+        await asyncio.sleep(third)
+        ended = time.time()
+        waiting = await world.evidence.value("select count(*) from ingest.outbox")
+        await world.heal()
+        # the spool is shipped while new feedback arrives behind it
+        await asyncio.sleep(_SOME_BEFORE)
+    result = await world.judge(load.history, 30 + profile.outage_seconds / 2)
+    share = share_ok(load.history.between(began, ended))
+    world.say(
+        f"2xx in the outage {share:.2%}, {waiting} events in the spool at its end, statuses {dict(load.statuses)}"
+    )
+    if share < LEAST_OK:
+        result.notes.append(f"2xx in the outage {share:.2%}, less than {LEAST_OK:.1%}")
+    if not waiting:
+        result.notes.append("nothing was spooled")
+    left = await world.evidence.value("select count(*) from ingest.outbox")
+    if left:
+        result.notes.append(f"{left} events are still in the spool")
+    return result
+
+
+async def _hold(world: World, seconds: float, fault: str, act: Callable[[], None]) -> None:
+    world.inject.note(fault, f"for {seconds:g} s")
+    act()
+    await asyncio.sleep(seconds)

@@ -5,11 +5,11 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test lint fmt contracts revision bench kafka cluster lock clean
+.PHONY: help setup run test lint fmt contracts revision bench bench-cluster kafka cluster cluster-docker lock clean
 
 help: ## this list
 	@echo 'closeloop: make TARGET [PYTHON=/path/to/python3.11] [ARGS="more options for the tool"]'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  %-14s %s\n' "$$name" "$$text"; done
 
 setup: ## install everything into .tools and .venv (all targets do it by themselves)
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { echo 'closeloop needs Python 3.11 or newer; $(PYTHON) was not found. Install it or run: make PYTHON=/path/to/python3.11' >&2; exit 1; }
@@ -43,13 +43,18 @@ revision: setup ## new migration: make revision SERVICE=scoring M="add windows"
 bench: setup ## measure throughput and latency on this machine
 	@$(BIN)/python -m tests.load.bench $(ARGS)
 
+bench-cluster: setup ## the same for the cluster: three Kafka brokers, two ingest processes (Java 17 and Maven)
+	@$(BIN)/python -m tests.load.bench_cluster $(ARGS)
+
 kafka: setup ## start an Apache Kafka broker without Docker (needs Java 17 and Maven); Ctrl-C stops it
 	@exec $(BIN)/python deploy/kafka/broker.py $(ARGS)
 
-cluster: ## start the cluster with Docker: one process per service, Kafka, PostgreSQL
-	@docker compose version >/dev/null 2>&1 || { echo 'make cluster needs `docker compose`, which does not work here; `make run` needs no Docker' >&2; exit 1; }
-	@test -f docker-compose.yml || { echo 'make cluster needs docker-compose.yml, which this version does not have yet; use `make run`' >&2; exit 1; }
-	@echo 'make cluster runs: docker compose up --build'
+cluster: setup ## the cluster on this machine, no Docker: make cluster BROKERS=3 INGEST=2 SCORING=3 DEMO=0
+	@exec $(BIN)/python -m deploy.cluster $(ARGS)
+
+cluster-docker: ## the same cluster with Docker; needs SECRETS_KEY and SMTP_HOST
+	@docker compose version >/dev/null 2>&1 || { echo 'make cluster-docker needs `docker compose`, which does not work here; `make cluster` needs no Docker' >&2; exit 1; }
+	@echo 'make cluster-docker runs: docker compose up --build'
 	@exec docker compose up --build $(ARGS)
 
 lock: setup ## resolve the newest allowed versions into requirements.lock

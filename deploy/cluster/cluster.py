@@ -23,7 +23,7 @@ START_SECONDS = 120.0
 JOB_SECONDS = 120.0
 _POLL_SECONDS = 0.05
 _WATCH_SECONDS = 0.1
-_BROKER_STOP_SECONDS = 8.0  # the last ones have no quorum any more to say goodbye to
+_BROKER_STOP_SECONDS = 5.0  # the last ones have no quorum any more to say goodbye to
 _SERVICE_STOP_SECONDS = 30.0
 
 
@@ -66,10 +66,10 @@ class Cluster:
         self._services = services({"SECRETS_KEY": "-", "SMTP_HOST": "-", "PUBLIC_URL": "-", **self.settings})
         self._check(brokers)
         self._nodes = [
-            Node(number, self._port(f"kafka-{number}"), self._port(f"kafka-{number}-controller"))
+            Node(number, self.port(f"kafka-{number}"), self.port(f"kafka-{number}-controller"))
             for number in range(1, brokers + 1)
         ]
-        self._postgres = EmbeddedPostgres(self.folder / "postgres", port=self._port("postgres"))
+        self._postgres = EmbeddedPostgres(self.folder / "postgres", port=self.port("postgres"))
         self._make_processes()
 
     # what it is
@@ -78,7 +78,7 @@ class Cluster:
     def database_url(self) -> str:
         """For our services and for who looks into the database."""
         url = self._compose_database_url()
-        return url.replace(f"@{urlsplit(url).netloc.rpartition('@')[2]}/", f"@{HOST}:{self._port('postgres')}/")
+        return url.replace(f"@{urlsplit(url).netloc.rpartition('@')[2]}/", f"@{HOST}:{self.port('postgres')}/")
 
     @property
     def bus_url(self) -> str:
@@ -145,16 +145,26 @@ class Cluster:
                     )
                 time.sleep(_POLL_SECONDS)
 
+    def run_beside(self, name: str, command: Sequence[str]) -> Process:
+        """One more process with the settings of ours, watched as the others and stopped with them."""
+        environment = self._environment(self._services["ingest"]) | dict(self.settings)
+        log = self.folder / "logs" / f"{name}.log"
+        process = Process(name, lambda: local_command(command), log, environment=environment, restarts=self._restarts)
+        self.processes[name] = process
+        process.start()
+        return process
+
     # the plan
 
     def _check(self, brokers: int) -> None:
-        ours = [service.name for service in self._services.values() if service.kind == "ours" and not service.is_job]
+        ours = [service.name for service in self._services.values() if service.is_replicated]
         if unknown := sorted((set(self._replicas) | set(self._commands)) - set(ours)):
             raise ClusterError(f"there is no service {unknown[0]!r}; there are {', '.join(ours)}")
         if brokers < 1 or any(count < 0 for count in self._replicas.values()):
             raise ClusterError("BROKERS must be at least 1, and no service can have fewer than 0 replicas")
 
-    def _port(self, name: str) -> int:
+    def port(self, name: str) -> int:
+        """The port of a process, chosen once; `smtp` and `sink` are where mails and chat messages of a demo go."""
         if name not in self._ports:
             taken = set(self._ports.values())
             self._ports[name] = next(port for port in iter(quiet_port, 0) if port not in taken)
@@ -163,20 +173,20 @@ class Cluster:
     def _make_processes(self) -> None:
         for service in self._services.values():
             if service.kind == "postgres":
-                self._add("postgres", self._postgres_command, port=self._port("postgres"), ready=self._postgres_ready,
+                self._add("postgres", self._postgres_command, port=self.port("postgres"), ready=self._postgres_ready,
                           user=self._postgres_user, stop_signal=signal.SIGINT)  # fmt: skip
         for node in self._nodes:
             self._add(f"kafka-{node.node_id}", self._kafka_command(node), port=node.port, ready=self._kafka_ready(node))
         if "SMTP_HOST" not in self.settings:
-            self._add("sink", lambda: [sys.executable, "-m", "deploy.cluster.sink", str(self._port("smtp")),
-                      str(self._port("sink")), str(self.folder / "mails")], port=self._port("smtp"))  # fmt: skip
+            self._add("sink", lambda: [sys.executable, "-m", "deploy.cluster.sink", str(self.port("smtp")),
+                      str(self.port("sink")), str(self.folder / "mails")], port=self.port("smtp"))  # fmt: skip
             self.processes["sink"].environment = clean_environment()
         for service in self._services.values():
-            if service.kind == "ours" and not service.is_job:
+            if service.is_replicated:
                 for number in range(1, self._replicas.get(service.name, 1) + 1):
                     name = f"{service.name}-{number}"
-                    self._add(name, self._service_command(service, name), port=self._port(name), serves_http=True,
-                              ready=self._service_ready(service, self._port(name)))  # fmt: skip
+                    self._add(name, self._service_command(service, name), port=self.port(name), serves_http=True,
+                              ready=self._service_ready(service, self.port(name)))  # fmt: skip
 
     def _add(self, name: str, command: Callable[[], Sequence[str]], **options: object) -> None:
         log = self.folder / "logs" / f"{name}.log"
@@ -293,14 +303,14 @@ class Cluster:
             "SECRETS_KEY": self._state.secrets_key,
             "POSTGRES_PASSWORD": self._state.postgres_password,
             "SMTP_HOST": HOST,
-            "SMTP_PORT": str(self._port("smtp")),
-            "PUBLIC_URL": f"http://{HOST}:{self._port('notifier-1')}",
+            "SMTP_PORT": str(self.port("smtp")),
+            "PUBLIC_URL": f"http://{HOST}:{self.port('notifier-1')}",
         }
         self._services = services({**given, **self.settings})
 
     def _start_group(self, group: Sequence[Service]) -> None:
         long_lived = [process for service in group for process in self._processes_of(service)]
-        if any(service.kind == "ours" and not service.is_job for service in group):
+        if any(service.is_replicated for service in group):
             self._make_key()
             long_lived += [self.processes["sink"]] if "sink" in self.processes else []
         if long_lived:
@@ -318,7 +328,7 @@ class Cluster:
             return wanted if service.name == first else []
         if service.kind == "postgres":
             return [self.processes["postgres"]]
-        return self.of(service.name) if service.kind == "ours" and not service.is_job else []
+        return self.of(service.name) if service.is_replicated else []
 
     def _start_and_wait(self, process: Process) -> None:
         process.start()
@@ -339,7 +349,7 @@ class Cluster:
 
     def _watch(self) -> None:
         while not self._stopping.wait(_WATCH_SECONDS):
-            for process in self.processes.values():
+            for process in list(self.processes.values()):
                 try:
                     said = process.tend()
                 except (BrokerError, EmbeddedPostgresError, ClusterError, OSError) as error:

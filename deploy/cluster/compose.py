@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +28,11 @@ class Service:
     needs: tuple[str, ...] = ()
     is_job: bool = False
     health_path: str | None = None
-    ports: tuple[str, ...] = field(default=())
+
+    @property
+    def is_replicated(self) -> bool:
+        """One of ours that stays."""
+        return self.kind == "ours" and not self.is_job
 
 
 def services(given: Mapping[str, str], file: Path = FILE) -> dict[str, Service]:
@@ -84,5 +88,4 @@ def _service(name: str, entry: Mapping[str, Any], given: Mapping[str, str]) -> S
         needs=tuple(needs),
         is_job=kind == "ours" and entry.get("restart") == "no",
         health_path=urlsplit(check[-1]).path if kind == "ours" and check else None,
-        ports=tuple(filled(str(port), given) for port in entry.get("ports", ())),
     )

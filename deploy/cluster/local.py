@@ -45,9 +45,15 @@ def local_command(command: Sequence[str]) -> list[str]:
 
 def clean_environment() -> dict[str, str]:
     """Ours, without the settings of closeloop that somebody may have set for something else."""
-    ours = re.findall(r"^#(\w+)=", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE)
+    ours = our_settings()
     kept = {name: value for name, value in os.environ.items() if name not in ours}
     return kept | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+
+
+def our_settings() -> frozenset[str]:
+    """The name of every setting; a test holds .env.example against the code."""
+    text = (ROOT / ".env.example").read_text(encoding="utf-8")
+    return frozenset(re.findall(r"^#(\w+)=", text, re.MULTILINE))
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import email.policy
 import json
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -18,12 +19,33 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 HOST = "127.0.0.1"
 KEPT = 500
+SHOWN_A_SECOND = 5
+
+
+class Teller:
+    """Says a few things a second, and how many it left out."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._said = 0
+
+    def say(self, text: str) -> None:
+        """Print a line, unless there were enough."""
+        second = int(time.monotonic())
+        if second != self._second:
+            if self._said > SHOWN_A_SECOND:
+                print(f"… and {self._said - SHOWN_A_SECOND} more", flush=True)
+            self._second, self._said = second, 0
+        self._said += 1
+        if self._said <= SHOWN_A_SECOND:
+            print(text, flush=True)
 
 
 class Mails:
     """aiosmtpd's handler."""
 
     def __init__(self, folder: Path) -> None:
+        self._teller = Teller()
         self._folder = folder
         self._folder.mkdir(parents=True, exist_ok=True)
         self._numbers = count(max((int(file.stem) for file in folder.glob("[0-9]*.eml")), default=0) + 1)
@@ -35,7 +57,7 @@ class Mails:
         (self._folder / f"{number:06}.eml").write_bytes(content)
         (self._folder / f"{number - KEPT:06}.eml").unlink(missing_ok=True)
         message: Any = email.message_from_bytes(content, policy=email.policy.default)
-        print(f"mail to {', '.join(envelope.rcpt_tos)}: {message['subject']}", flush=True)
+        self._teller.say(f"mail to {', '.join(envelope.rcpt_tos)}: {message['subject']}")
         return "250 kept"
 
 

@@ -54,8 +54,9 @@ def refuse_blocked(steps: Sequence[Step]) -> None:
 
 def _step(wanted: Shape, found: Shape | None) -> Step:
     if found is None:
-        settings = (f"{name} {value}" for name, value in sorted(wanted.settings.items()))
-        return Step(Action.CREATE, wanted, (f"{wanted.partitions} partitions, {wanted.replicas} replicas", *settings))
+        counts = [f"{wanted.partitions} partitions", f"{wanted.replicas} replicas"]
+        settings = [f"{name} {value}" for name, value in sorted(wanted.settings.items())]
+        return Step(Action.CREATE, wanted, (", ".join(counts + settings),))
     if refusals := (*_shape_refusals(wanted, found), *_setting_refusals(wanted, found)):
         return Step(Action.REFUSE, wanted, refusals)
     changes = tuple(

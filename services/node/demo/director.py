@@ -1,7 +1,7 @@
 """The demo from empty folder to busy brand: key, team, sources, history, then live traffic and agents."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import httpx
 from services.ingest.admin import SourceAdmin
 from services.ingest.cipher import cipher_of
 from services.ingest.config import IngestSettings
+from services.node.demo.addresses import ByPath
 from services.node.demo.agents import Agents
 from services.node.demo.brand import WORKSPACE, Customer, customers
 from services.node.demo.history import ANSWERS_A_DAY, DAYS, history
@@ -38,12 +39,13 @@ Say = Callable[[str], None]
 
 
 class Director:
-    """Drives the demo against a running node, over HTTP like everybody else. A component."""
+    """Drives the demo against a running node or cluster, over HTTP like everybody else. A component."""
 
     name = "demo"
 
-    def __init__(self, address: str, database_url: str, say: Say) -> None:
-        self._address = address
+    def __init__(self, addresses: Sequence[str], database_url: str, say: Say) -> None:
+        """`addresses`: of the node, or of every service of a cluster."""
+        self._addresses = tuple(addresses)
         self._url = database_url
         self._say = say
         self._stopping = asyncio.Event()
@@ -58,17 +60,22 @@ class Director:
 
     async def _play(self) -> None:
         key = await self._new_key()
+        await self._wait_until_ready()
+        by_path = ByPath(self._addresses) if len(self._addresses) > 1 else None
+        if by_path:
+            await by_path.learn()
         async with httpx.AsyncClient(
-            base_url=self._address,
+            base_url=self._addresses[0],
             headers={"Authorization": f"Bearer {key}"},
             timeout=httpx.Timeout(10, read=120),
             trust_env=False,
+            transport=by_path,
         ) as client:
-            await self._wait_until_ready(client)
             people = customers(_CUSTOMERS, _SEED)
             sources = await self._prepare(client)
             await self._import_history(client, people)
-            self._say(f"the demo plays: open {self._address}/#key={key}")
+            has_page = (await client.get("/")).is_success
+            self._say(f"the demo plays: {f'open {self._addresses[0]}/#key={key}' if has_page else f'key {key}'}")
             parts: list[Component] = [Traffic(client, sources, people), Agents(client)]
             tasks = [asyncio.create_task(part.run(), name=part.name) for part in parts]
             try:
@@ -94,14 +101,17 @@ class Director:
         finally:
             await database.stop()
 
-    async def _wait_until_ready(self, client: httpx.AsyncClient) -> None:
-        while not self._stopping.is_set():
-            try:
-                if (await client.get("/readyz")).is_success:
-                    return
-            except httpx.TransportError:
-                pass  # the port opens with the node; we are started beside it
-            await asyncio.sleep(0.05)
+    async def _wait_until_ready(self) -> None:
+        waiting = list(self._addresses)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while waiting and not self._stopping.is_set():
+                try:
+                    if (await client.get(f"{waiting[0]}/readyz")).is_success:
+                        waiting.pop(0)
+                        continue
+                except httpx.TransportError:
+                    pass  # the port opens with the node; we are started beside it
+                await asyncio.sleep(0.05)
 
     async def _prepare(self, client: httpx.AsyncClient) -> dict[str, tuple[str, str]]:
         """The team, and name → (path, secret) of the sources; secrets of an earlier run are rotated."""

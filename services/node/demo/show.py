@@ -24,19 +24,9 @@ class Demo:
     def notifier_settings(self, address: str) -> dict[str, Any]:
         """Overrides of the notifier's settings."""
         return {
-            "smtp_host": "127.0.0.1",
-            "smtp_port": self._mailbox.port,
-            "smtp_starttls": "off",
-            "smtp_tls": False,
-            "smtp_sender": "hello@lale.example",
-            "brand_name": "Lale",
+            **notifier_settings(self._mailbox.port, f"{address}/v1/demo/slack"),
             "public_url": address,
             "case_url": f"{address}/#case={{case_id}}",
-            "outbound_allow_private": True,
-            "agent_slack_url": f"{address}/v1/demo/slack",
-            "manager_slack_url": f"{address}/v1/demo/slack",
-            # Three days become 52 seconds, ten seconds an instant: a first look sees whole plays.
-            "play_delay_factor": 0.0002,
         }
 
     def service(self, address: str, database_url: str, authenticator: Authenticator, say: Say) -> Service:
@@ -44,8 +34,26 @@ class Demo:
         return Service(
             "demo",
             routers=[_routes(self._mailbox, authenticator)],
-            components=[self._mailbox, Director(address, database_url, say)],
+            components=[self._mailbox, Director([address], database_url, say)],
         )
+
+
+def notifier_settings(smtp_port: int, slack_url: str) -> dict[str, Any]:
+    """What the notifier of a demo sets differently, wherever it runs: nothing leaves the machine."""
+    return {
+        "smtp_host": "127.0.0.1",
+        "smtp_port": smtp_port,
+        "smtp_username": "",
+        "smtp_starttls": "off",
+        "smtp_tls": False,
+        "smtp_sender": "hello@lale.example",
+        "brand_name": "Lale",
+        "outbound_allow_private": True,
+        "agent_slack_url": slack_url,
+        "manager_slack_url": slack_url,
+        # Three days become 52 seconds, ten seconds an instant: a first look sees whole plays.
+        "play_delay_factor": 0.0002,
+    }
 
 
 def _routes(mailbox: Mailbox, authenticator: Authenticator) -> APIRouter:

@@ -69,7 +69,7 @@ def test_docker_is_asked_about_services_that_exist(text: str) -> None:
     if asked:
         assert (asked[1] or asked[2]) in COMPOSE
     else:
-        assert text in {"docker compose build", "docker compose ps -a"}
+        assert text in {"docker compose build", "docker compose ps -a", "docker compose up"}
 
 
 def test_settings_exist() -> None:

@@ -5,7 +5,7 @@ import asyncio
 import random
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -103,22 +103,34 @@ class World:
 
     # processes
 
-    def armed(self, process: Process, fault: str) -> Awaitable[None]:
-        """Start a process anew with a freeze point."""
+    async def armed(self, process: Process, fault: str) -> None:
+        """Start a process anew with a freeze point; the start after that is without it."""
         process.extra["FAULT"] = fault
-
-        async def start() -> None:
-            try:
-                await asyncio.to_thread(process.kill)
-                await asyncio.to_thread(process.start)
-            finally:
-                process.extra.pop("FAULT", None)
-
-        return start()
+        try:
+            await asyncio.to_thread(process.kill)
+            await asyncio.to_thread(process.start)
+        finally:
+            process.extra.pop("FAULT", None)
 
     async def until_stopped(self, process: Process, seconds: float = 40) -> bool:
-        """Whether a process froze itself in this time."""
-        return await self.within(seconds, lambda: _state(process.pid) in "Tt")
+        """Whether a process froze itself in this time. One that did not is disarmed: it must not freeze later, when
+        nobody looks."""
+        if await self.within(seconds, lambda: _state(process.pid) in "Tt"):
+            return True
+        await self.disarm(process)
+        return False
+
+    async def until_killed(self, process: Process, starts: int, seconds: float) -> bool:
+        """Whether a process killed itself in this time, since its start number `starts`; disarmed if not."""
+        if await self.within(seconds, lambda: process.starts > starts or process.pid is None):
+            return True
+        await self.disarm(process)
+        return False
+
+    async def disarm(self, process: Process) -> None:
+        """Start it anew, without a freeze point."""
+        await asyncio.to_thread(process.kill)
+        await asyncio.to_thread(process.start)
 
     async def within(self, seconds: float, check: Callable[[], bool]) -> bool:
         """Whether `check` came true in time."""

@@ -27,9 +27,8 @@ async def show(world: World, profile: Profile) -> Findings:
         for _ in range(profile.repeats):
             freezes = asyncio.create_task(_freeze(world, missed))
             for point in POINTS:
-                starts = killed.starts + 1
                 await world.armed(killed, f"{point}:kill:{world.dice.randrange(1, 6)}")
-                if await world.within(_REACH_SECONDS, lambda starts=starts: killed.starts > starts):  # type: ignore[misc]
+                if await world.until_killed(killed, killed.starts, _REACH_SECONDS):
                     world.inject.note("kill at point", point)
                 else:
                     missed.append(point)

@@ -31,7 +31,7 @@ class Profile:
 PROFILES = {
     # Nominal is 200 events a second. Three brokers, PostgreSQL, nine services, the proxies and the load on two cores
     # keep up with this many while a part of them is always down.
-    "ci": Profile("ci", rate=40, seconds=60, repeats=1, outage_seconds=30, timers=400),
+    "ci": Profile("ci", rate=30, seconds=60, repeats=1, outage_seconds=30, timers=400),
     "rel": Profile("rel", rate=2000, seconds=600, repeats=50, outage_seconds=600, timers=10_000),
     "soak": Profile("soak", rate=100, seconds=3600, repeats=5, outage_seconds=60, timers=1000, pause_seconds=(20, 60)),
 }

@@ -45,7 +45,10 @@ async def show(world: World, profile: Profile) -> Findings:
     await world.inject.crash_postgres(_DATABASE_DOWN_SECONDS)
     down += time.monotonic() - began
     await world.armed(first, "timers.before_commit:kill:2")
+    starts = first.starts
     await world.inject.kill(second)
+    if await world.until_killed(first, starts, 15):
+        world.inject.note("kill in the transaction", first.name)
     while time.monotonic() < until:
         await asyncio.sleep(world.dice.uniform(*profile.pause_seconds))
         await world.inject.kill(world.inject.one_of("routing"))

@@ -67,8 +67,8 @@ def main() -> int:
 
 
 def _run(cluster: Cluster, console: Console, demo: bool) -> int:
+    cluster.start()  # stops by itself what it started when it cannot go on
     try:
-        cluster.start()
         for line in _greeting(cluster, demo):
             console.say(line)
         if demo:
@@ -78,7 +78,8 @@ def _run(cluster: Cluster, console: Console, demo: bool) -> int:
     except KeyboardInterrupt:
         pass
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an orderly stop has its own limits
+        for sign in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(sign, signal.SIG_IGN)  # an orderly stop has its own limits
         console.say("stopping …")
         cluster.stop()
         console.say(f"stopped; the data stays in {cluster.folder}")
@@ -87,7 +88,8 @@ def _run(cluster: Cluster, console: Console, demo: bool) -> int:
 
 def _greeting(cluster: Cluster, demo: bool) -> list[str]:
     ingest = next(iter(cluster.of("ingest")), None)
-    body = '{"id": "order-1042", "kind": "survey_response", "channel": "email", "metric": "nps", "score": 3}'
+    survey = '"survey": {"id": "after-delivery", "type": "transactional"}, "metric": "nps", "score": 3'
+    body = f'{{"id": "order-1042", "kind": "survey_response", "channel": "email", {survey}}}'
     lines = ["closeloop is running; Ctrl-C stops it, the data stays", ""]
     lines += [f"{p.name:12} {p.address}" for p in cluster.processes.values() if p.address]
     lines += [

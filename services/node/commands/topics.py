@@ -57,7 +57,12 @@ def apply(
             return
         if not yes:
             await asyncio.to_thread(_ask)
-        await bus.apply_topics(steps)
+        try:
+            await bus.apply_topics(steps)
+        except BusUnavailable as error:
+            # What was asked for may be under way: the plan says what is left of it.
+            typer.echo(f"closeloop: {error.detail}; looking again", err=True)
+            await bus.apply_topics(await _planned(bus, brokers))
         typer.echo("done")
 
     _with_bus(work)

@@ -23,7 +23,8 @@ _SCHEME = "kafka://"
 _CONNECT_SECONDS = 12.0
 _STOP_SECONDS = 1.0
 _READ_SECONDS = 10.0
-_SPREAD_SECONDS = 10.0  # until every partition of a new topic has a leader that the brokers know
+_CREATE_SECONDS = 30.0  # hundreds of logs on brokers that have just come up
+_SPREAD_SECONDS = 30.0  # until every partition of a new topic has a leader that the brokers know
 _SPREAD_POLL_SECONDS = 0.05
 
 
@@ -163,7 +164,8 @@ class KafkaBus:
         }
 
     async def _create(self, missing: Sequence[Shape]) -> dict[str, int]:
-        response = await answered(self._admin.create_topics([new_topic(shape) for shape in missing]))
+        creating = self._admin.create_topics([new_topic(shape) for shape in missing])
+        response = await answered(creating, _CREATE_SECONDS)
         for name, code, *message in response.topic_errors:
             if for_code(code) not in (NoError, TopicAlreadyExistsError):
                 raise BusUnavailable(f"Kafka did not create {name}: {for_code(code).__name__} {message}")

@@ -285,11 +285,22 @@ def test_every_metric_is_on_the_dashboard() -> None:
     assert {name for name in metrics.NAMES if not {name + suffix for suffix in suffixes} & shown} == set()
 
 
-def test_provisioning_fits_the_dashboard() -> None:
+def test_provisioning_fits_the_dashboard_and_the_containers() -> None:
     (source,) = yaml.safe_load((GRAFANA / "provisioning" / "datasources" / "prometheus.yml").read_text())["datasources"]
     (variable,) = [one for one in DASHBOARD["templating"]["list"] if one["type"] == "datasource"]
-    assert source["uid"] == variable["current"]["value"]
-    assert source["type"] == variable["query"]
+    assert (source["uid"], source["type"]) == (variable["current"]["value"], variable["query"])
     (provider,) = yaml.safe_load((GRAFANA / "provisioning" / "dashboards" / "closeloop.yml").read_text())["providers"]
-    assert provider["type"] == "file"
-    assert DASHBOARD["uid"]
+    containers = yaml.safe_load((ROOT / "deploy" / "monitoring.yml").read_text())["services"]
+    mounts = {
+        target: ROOT / here
+        for container in containers.values()
+        for here, target in (volume.split(":")[:2] for volume in container["volumes"])
+        if here.startswith("./")
+    }
+    assert all(path.exists() for path in mounts.values())
+    home = containers["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert mounts[home] == GRAFANA / "dashboard.json"
+    assert home.rpartition("/")[0] == provider["options"]["path"]
+    assert (mounts["/etc/prometheus"], mounts["/etc/grafana/provisioning"]) == (PROMETHEUS, GRAFANA / "provisioning")
+    host, port = re.fullmatch(r"http://(\w+):(\d+)", source["url"]).groups()  # type: ignore[union-attr]
+    assert containers[host]["ports"][0].endswith(f":{port}")

@@ -16,7 +16,11 @@ from services.scoring.config import ScoringSettings
 from tests.architecture.operations_page import PATH, TEXT, blocks, spans
 
 ROOT = PATH.parents[1]
-COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+COMPOSE = {
+    name
+    for file in ("docker-compose.yml", "deploy/monitoring.yml")
+    for name in yaml.safe_load((ROOT / file).read_text())["services"]
+}
 LINES = [line for block in blocks("") for line in block.replace("\\\n", " ").splitlines() if line.strip()]
 CLOSELOOP = sorted({text for text in [*LINES, *spans()] if re.match(r"closeloop [a-z]", text)})
 DOCKER = sorted({text for text in [*LINES, *spans()] if text.startswith("docker compose ")})
@@ -63,9 +67,8 @@ def test_a_command_of_ours_exists_with_its_options(text: str) -> None:
 
 @pytest.mark.parametrize("text", DOCKER)
 def test_docker_is_asked_about_services_that_exist(text: str) -> None:
-    asked = re.match(
-        r"docker compose (?:exec|run --rm|start|stop) (?:-T )?(\S+)|docker compose (?:up|logs) .*?([\w-]+)$", text
-    )
+    words = re.sub(r"-f \S+ |-T |--rm ", "", text)
+    asked = re.match(r"docker compose (?:exec|run|start|stop) (\S+)|docker compose (?:up|logs) .*?([\w-]+)$", words)
     if asked:
         assert (asked[1] or asked[2]) in COMPOSE
     else:
@@ -81,3 +84,24 @@ def test_settings_exist() -> None:
     named = {text for text in spans() if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", text)}
     assert named
     assert named <= known
+
+
+# Words of PostgreSQL and Kafka.
+FOREIGN = {"archive_mode", "max_connections", "pg_basebackup", "pg_dump", "pg_replication_slots", "pg_wal"}
+
+
+def test_names_of_tables_logs_and_metrics_are_in_the_code() -> None:
+    files = [*ROOT.glob("shared/**/*.py"), *ROOT.glob("services/**/*.py"), *ROOT.glob("deploy/prometheus/*.yml")]
+    code = "\n".join(file.read_text() for file in files)
+    named = {re.sub(r"^.*\.|_total$", "", text) for text in spans() if re.fullmatch(r"[a-z.]+(_[a-z]+)+", text)}
+    assert len(named) > 15
+    assert {name for name in named - FOREIGN if not re.search(rf"\b{name}\b", code)} == set()
+
+
+def test_messages_that_the_page_explains_are_in_the_code() -> None:
+    code = "\n".join(file.read_text() for file in ROOT.glob("shared/**/*.py"))
+    for sentence in ("is not kept any more or not yet there", "records and stands still", "partitions, not"):
+        assert sentence in TEXT
+        assert sentence in code
+    for sentence in re.findall(r"`ok: ([^`]+)`", TEXT):
+        assert sentence in (ROOT / "services/ingest/outlet.py").read_text()

@@ -79,6 +79,8 @@ class OutboxRelay:
             return True
         held = await self._lease.take() is not None
         self._renew_at = time.monotonic() + LEASE_SECONDS / 3 if held else 0.0
+        if not held:
+            metrics.OUTBOX.labels(self._database.schema).set(0)  # whoever has the lease counts
         return held
 
     async def _ship(self) -> bool:

@@ -19,6 +19,7 @@ from shared.db.wakeup import Wakeups
 from shared.runtime import lease, outbox
 from shared.runtime.consumer import ConsumerLoop, Subscription
 from shared.runtime.outbox import OutboxRelay
+from shared.telemetry import metrics
 from tests.support.harness import SCHEMA, effects, feedback, running
 from tests.support.poll import eventually
 
@@ -199,6 +200,22 @@ async def test_an_outage_of_the_bus_delays_and_loses_nothing(made: Database, bus
             unsteady.away = False
             await eventually(lambda: _empty(made))
     assert await log_of(bus) == ids(range(10))
+
+
+async def test_who_has_lost_the_lease_counts_no_more(made: Database, bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else its last count would stand for as long as the process lives, and call somebody."""
+    monkeypatch.setattr(outbox, "LEASE_SECONDS", 1.5)
+    counted = metrics.OUTBOX.labels(SCHEMA)._value
+    async with producing(bus) as producer:
+        unsteady = Unsteady(producer)
+        unsteady.away = True
+        async with running(relay(made, unsteady)):
+            await publish(made, range(3))
+            await eventually(lambda: counted.get() == 3)
+            async with made.unit_of_work() as uow:
+                await uow.execute("update lease set owner = 'another', expires_at = 'infinity'")
+            await eventually(lambda: counted.get() == 0)
+            assert await left(made) == 3
 
 
 async def test_a_stop_ships_what_is_committed(made: Database, bus: Bus) -> None:

@@ -63,7 +63,11 @@ async def run(chosen: argparse.Namespace) -> list[Row]:
             if not left:
                 break
             async with opened(
-                folder / str(number), seed=chosen.seed, rate=profile.rate, say=said, unfenced=chosen.unfenced
+                folder / str(number),
+                seed=chosen.seed,
+                rate=profile.rate,
+                say=said,
+                unfenced="all" if chosen.unfenced else "",
             ) as world:
                 while left:
                     promise = left.pop(0)

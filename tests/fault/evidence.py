@@ -24,7 +24,8 @@ _PAGE = 1000
 class Evidence:
     """Reads with connections of its own, past any proxy, and again where an outage is in the way."""
 
-    def __init__(self, database_url: str, bus_url: str) -> None:
+    def __init__(self, database_url: str, bus_url: str, groups: Sequence[str] = GROUPS) -> None:
+        self.groups = groups
         self._database_url = database_url
         self._bus_url = bus_url
 
@@ -93,7 +94,7 @@ class Evidence:
         """Every move of every position."""
         return [
             (row[0], row[1], row[2])
-            for group in GROUPS
+            for group in self.groups
             for row in await self.rows(f"select place, before, after from {group}.fault_move order by n")
         ]
 
@@ -133,15 +134,14 @@ class Evidence:
             list(feedback),
         )
 
-    async def stopped(self, groups: Sequence[str] = GROUPS) -> dict[str, int]:
-        """Dead letters in state `parked` per origin."""
-        counts: dict[str, int] = {}
-        for group in groups:
-            for row in await self.rows(
-                f"select origin, count(*) from {group}.dead_letter where state = 'parked' group by origin"
-            ):
-                counts[row[0]] = row[1]
-        return counts
+    async def letters(self, group: str) -> int:
+        """Dead letters of feedback that wait in a group."""
+        return int(
+            await self.value(
+                f"select count(*) from {group}.dead_letter where state = 'parked' and origin like $1 || '/feedback%'",
+                group,
+            )
+        )
 
 
 def _id(record: Any) -> UUID | None:

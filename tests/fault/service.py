@@ -4,7 +4,8 @@ Next to each effect of a handler its event is written to `fault_effect`, in the 
 would hide a repeat; and every move of a consumer's position to `fault_move`. What the services' own tables cannot show,
 because they are idempotent besides, is seen there.
 
-FAULT_UNFENCED=1 takes the fence away. FAULT_FOLDER may hold `broken-<group>`: then that group's handler fails for all.
+FAULT_UNFENCED=routing (or `all`) takes the fence away. FAULT_FOLDER may hold `broken-<group>`: then that group's
+handler fails for all.
 """
 
 import os
@@ -76,7 +77,7 @@ async def fire(timers: Sequence[Timer], uow: UnitOfWork) -> None:
     await uow.execute(_FIRED, {"keys": [timer.key for timer in timers], "due": due})
 
 
-def install() -> None:
+def install(name: str) -> None:
     """Put the ledger between every service and its handlers."""
     consume, fire_others, service = Composition.consume, Composition.fire, Composition.service
 
@@ -94,7 +95,7 @@ def install() -> None:
     Composition.consume = consume_noted  # type: ignore[method-assign]
     Composition.fire = fire_ours_too  # type: ignore[method-assign,assignment]
     Composition.service = service_with_ledger  # type: ignore[method-assign]
-    if os.environ.get("FAULT_UNFENCED") == "1":
+    if os.environ.get("FAULT_UNFENCED") in (name, "all"):
         consumer.Positions = UnfencedPositions  # type: ignore[misc]
 
 
@@ -106,7 +107,7 @@ async def create(database: Database) -> None:
 
 
 if __name__ == "__main__":
-    install()
     name = sys.argv[1]
+    install(name)
     sys.argv = [f"services.{name}"]
     runpy.run_module(f"services.{name}", run_name="__main__", alter_sys=True)

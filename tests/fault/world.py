@@ -161,7 +161,7 @@ class World:
         """Seconds until every accepted event has its effect in every group; None when that is not so after the bound
         and some patience (which tells "late" from "lost")."""
         began = time.monotonic()
-        left = {group: set(history.accepted) for group in GROUPS}
+        left = {group: set(history.accepted) for group in self.evidence.groups}
         while any(left.values()):
             for group, events in left.items():
                 if events:
@@ -182,7 +182,7 @@ class World:
         accepted, failed, places = set(history.accepted), history.failed(), history.places()
         asked = accepted | failed | history.unsure()
         feedback = {attempt.event: attempt.feedback for attempt in history.attempts}
-        for group in GROUPS:
+        for group in self.evidence.groups:
             effects = await self.evidence.effects(group, asked)
             known = await self.evidence.known(group, set(feedback.values()))
             result.lost += result.found(f"{group} lost", checkers.lost(accepted, effects))
@@ -256,12 +256,13 @@ async def opened(
     seed: int,
     rate: float,
     say: Callable[[str], None],
-    unfenced: bool = False,
+    unfenced: str = "",
     brokers: int = 3,
     replicas: Mapping[str, int] | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> AsyncIterator[World]:
-    """Start everything; at the end stop what was started."""
+    """Start everything; at the end stop what was started. `unfenced`: services (or `all`) without their fence."""
+    counts = REPLICAS | dict(replicas or {})
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "plays.yaml").write_text(PLAYS)
     world = World(folder, seed, rate, say)
@@ -280,7 +281,7 @@ async def opened(
         world.cluster = Cluster(
             folder / "cluster",
             brokers=brokers,
-            replicas=REPLICAS | dict(replicas or {}),
+            replicas=counts,
             settings=chosen,
             commands={name: [sys.executable, "-m", "tests.fault.service", name] for name in WORKERS},
             say=say,
@@ -288,9 +289,11 @@ async def opened(
         world.made = True
         stack.push_async_callback(asyncio.to_thread, world.cluster.stop)
         await asyncio.to_thread(world.cluster.start)
-        world.evidence = Evidence(world.cluster.database_url, world.cluster.bus_url)
+        groups = [group for group in GROUPS if counts[group]]
+        world.evidence = Evidence(world.cluster.database_url, world.cluster.bus_url, groups)
         world.inject = Injector(world.cluster, world.dice, say)
-        await _put_teams(world)
+        if counts["routing"]:
+            await _put_teams(world)
         try:
             yield world
         finally:
@@ -298,10 +301,10 @@ async def opened(
                 await world.heal()
 
 
-def _environment(world: World, unfenced: bool) -> dict[str, str]:
+def _environment(world: World, unfenced: str) -> dict[str, str]:
     return {
         "FAULT_FOLDER": str(world.folder),
-        "FAULT_UNFENCED": "1" if unfenced else "0",
+        "FAULT_UNFENCED": unfenced,
         "SMTP_HOST": "127.0.0.1",
         "SMTP_PORT": str(world.mails.port),
         "PLAYS_FILE": str(world.folder / "plays.yaml"),

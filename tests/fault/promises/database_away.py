@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 import httpx
 
 from tests.fault.checkers import Findings
-from tests.fault.evidence import GROUPS
 from tests.fault.history import share_ok
 from tests.fault.promises.profile import Profile
 from tests.fault.world import World
@@ -99,7 +98,7 @@ async def _resumed(world: World) -> float | None:
     while time.monotonic() - began < 60:
         counts = [
             await world.evidence.value(f"select count(*) from {group}.fault_effect where at > $1", moment)
-            for group in GROUPS
+            for group in world.evidence.groups
         ]
         if all(counts):
             return round(time.monotonic() - began - waited, 1)

@@ -16,7 +16,6 @@ from shared.bus.connect import connect
 from shared.bus.port import Headers, Message, TopicPartition
 from shared.contracts.topics import FEEDBACK_RECEIVED
 from tests.fault.checkers import Findings
-from tests.fault.evidence import GROUPS
 from tests.fault.history import Attempt, History, outcome_of
 from tests.fault.promises.profile import Profile
 from tests.fault.world import World
@@ -72,7 +71,7 @@ async def show(world: World, profile: Profile) -> Findings:
     await _judge_parked(world, before, injected, result)
     if _starts(world) != starts:
         result.notes.append("poison made a process restart")
-    await _break_and_mend(world, result)
+    await break_and_mend(world, result)
     return result
 
 
@@ -89,7 +88,7 @@ async def _send(world: World, messages: list[Message]) -> int:
 
 async def _parked(world: World) -> dict[str, set[TopicPartition]]:
     found: dict[str, set[Any]] = {}
-    for group in GROUPS:
+    for group in world.evidence.groups:
         rows = await world.evidence.rows(
             f"select partition, record_offset from {group}.dead_letter where origin = $1",
             f"{group}/{FEEDBACK_RECEIVED.name}",
@@ -114,17 +113,16 @@ async def _judge_parked(world: World, before: dict[str, Any], injected: int, res
         result.notes.append("the groups parked different records")
 
 
-async def _break_and_mend(world: World, result: Findings) -> None:
+async def break_and_mend(world: World, result: Findings) -> None:
     """A customer's 150 events to a handler that fails for all of them."""
     world.inject.note("handler fails for all", "scoring")
     broken = world.folder / "broken-scoring"
     broken.touch()
     history = await _post_batch(world)
     await world.within(90, lambda: _stopped(world))
-    parked = (await world.evidence.stopped(("scoring",))).get(_ORIGIN, 0)
+    mine = await _letters(world)
     if not _stopped(world):
-        result.notes.append(f"the partition did not stop: {parked} are parked")
-    mine = await _letters(world, history)
+        result.notes.append(f"the partition did not stop: {mine} are parked")
     if not 1 <= mine <= LIMIT + 1:
         result.notes.append(f"{mine} were parked before the partition stopped; at most {LIMIT + 1} should be")
     broken.unlink()
@@ -173,7 +171,7 @@ def _stopped(world: World) -> bool:
     return any("partition_stopped" in process.log.read_text() for process in world.cluster.of("scoring"))
 
 
-async def _letters(world: World, history: History) -> int:
+async def _letters(world: World) -> int:
     """How many of these the broken handler made dead letters."""
     count = await world.evidence.value(
         "select count(*) from scoring.dead_letter where origin = $1 and error_class = 'Broken'", _ORIGIN

@@ -5,7 +5,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test lint fmt contracts revision bench bench-cluster kafka cluster cluster-docker lock clean
+.PHONY: help setup run test lint fmt contracts revision bench bench-cluster fault kafka cluster cluster-docker lock clean
 
 help: ## this list
 	@echo 'closeloop: make TARGET [PYTHON=/path/to/python3.11] [ARGS="more options for the tool"]'
@@ -45,6 +45,9 @@ bench: setup ## measure throughput and latency on this machine
 
 bench-cluster: setup ## the same for the cluster: three Kafka brokers, two ingest processes (Java 17 and Maven)
 	@$(BIN)/python -m tests.load.bench_cluster $(ARGS)
+
+fault: setup ## break a cluster, check every promise: make fault SEED=1 PROFILE=ci ONLY=P1,P3 (15 min, Java 17, Maven)
+	@exec $(BIN)/python -m tests.fault $(if $(SEED),--seed $(SEED)) $(if $(PROFILE),--profile $(PROFILE)) $(if $(ONLY),--only $(ONLY)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE)) $(if $(UNFENCED),--unfenced) $(ARGS)
 
 kafka: setup ## start an Apache Kafka broker without Docker (needs Java 17 and Maven); Ctrl-C stops it
 	@exec $(BIN)/python deploy/kafka/broker.py $(ARGS)

@@ -173,11 +173,11 @@ class World:
                 await asyncio.sleep(_POLL_SECONDS)
         return time.monotonic() - began
 
-    async def judge(self, history: History, bound: float, findings: Findings | None = None) -> Findings:
+    async def judge(self, history: History, bound: float, patience: float = 60) -> Findings:
         """Settle, then compare what was promised with what is there."""
-        result = findings or Findings()
+        result = Findings()
         result.recovery_bound = bound
-        result.recovery_seconds = await self.settle(history, bound)
+        result.recovery_seconds = await self.settle(history, bound, patience)
         result.events += len(history.accepted)
         accepted, failed, places = set(history.accepted), history.failed(), history.places()
         asked = accepted | failed | history.unsure()
@@ -311,6 +311,8 @@ def _environment(world: World, unfenced: str) -> dict[str, str]:
         "AGENT_WEBHOOK_URL": world.hooks.url(),
         "OUTBOUND_ALLOW_PRIVATE": "true",
         "CONTACT_LIMIT": "1000000",
+        # what a frozen notifier has in flight must not leave the others without room for the length of its lease
+        "DELIVERY_PER_ENDPOINT": "50",
         "DELIVERY_RETRY_SECONDS": '["0","1","2","4","8"]',
         "LOG_FORMAT": "json",
     }

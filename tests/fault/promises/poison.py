@@ -132,8 +132,7 @@ async def break_and_mend(world: World, result: Findings) -> None:
         await asyncio.to_thread(process.start)
     await world.wait_ready()
     await _replay(world)
-    replayed = Findings()
-    await world.judge(history, 60, replayed)
+    replayed = await world.judge(history, 60)
     # what was parked comes after what was not: its order is given up with the operator's word
     result.lost += replayed.lost
     result.duplicates += replayed.duplicates

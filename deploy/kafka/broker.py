@@ -36,8 +36,8 @@ START_TIMEOUT_SECONDS = 60
 _STAMP = "complete"
 HEAP = "512m"
 LOG = "broker.log"
-# Brokers of one machine start and stop often, and share its cores with what they serve: the quick compiler alone and the
-# plain collector halve the processor time of a start (7.3 → 3.8 s).
+# Brokers of one machine start and stop often, and share its cores with what they serve: the quick compiler alone and
+# the plain collector halve the processor time of a start (7.3 → 3.8 s).
 JAVA_OPTIONS = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 # The broker must never be the one to refuse, and never the one to invent a topic (delivery.md).

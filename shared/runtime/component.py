@@ -35,6 +35,8 @@ class Service:
     components: list[Component] = field(default_factory=list)
     feeds: list[Component] = field(default_factory=list)
     checks: dict[str, Check] = field(default_factory=dict)
+    # Consumer group → topics, for access rules; a name that ends in "-" begins the groups that processes make up.
+    reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
     close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
 
 

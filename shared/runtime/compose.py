@@ -6,6 +6,7 @@ from fastapi import APIRouter
 
 from shared.bus import codec
 from shared.bus.connect import connect, topics_of
+from shared.bus.security import security_of
 from shared.contracts.topics import Topic
 from shared.core.settings import Settings
 from shared.db.database import Database
@@ -31,7 +32,7 @@ class Composition:
         url = settings.database_url
         self.database = Database(url, schema, encode=codec.encode, pool_size=pool_size)
         self.wakeups = Wakeups(url, schema)
-        self.bus = connect(settings.bus_url, url)
+        self.bus = connect(settings.bus_url, url, security_of(settings))
         self._topics = topics_of(settings.bus_url)
         self.producer = self.bus.producer()
         platform = Database(url, "platform", encode=codec.encode, pool_size=2)
@@ -52,6 +53,7 @@ class Composition:
     def consume(self, subscription: Subscription) -> None:
         """Handle events of a subscription; its dead letters can be replayed."""
         self._consumers.append(ConsumerLoop(self.bus, self.database, subscription))
+        self._service.reads[subscription.group] = tuple(topic.name for topic in subscription.topics)
         self._menders |= menders_of(self.database, subscription)
 
     def fire(self, handlers: Mapping[str, TimerHandler]) -> None:
@@ -63,6 +65,7 @@ class Composition:
         """A feed of a topic for event streams."""
         feed = Feed(self.bus, topic)
         self._service.feeds.append(feed)
+        self._service.reads[feed.group_prefix] = (topic.name,)
         return feed
 
     def mend(self, menders: Mapping[str, Mend]) -> None:

@@ -38,7 +38,8 @@ class Feed:
         self._ready = asyncio.Event()
         self._stopping = asyncio.Event()
         # A group of its own: every process sees every event.
-        self._consumer = bus.consumer(f"feed-{topic.name}-{uuid7().hex}", [topic.name], self)
+        self.group_prefix = f"feed-{topic.name}-"
+        self._consumer = bus.consumer(self.group_prefix + uuid7().hex, [topic.name], self)
 
     async def assigned(self, partitions: frozenset[TopicPartition]) -> Mapping[TopicPartition, int]:
         """Start at the end: the past is read from the log, per client."""

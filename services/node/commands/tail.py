@@ -9,6 +9,7 @@ import typer
 
 from services.node.commands.running import fail, with_database
 from shared.bus.connect import connect, topics_of
+from shared.bus.security import security_of
 from shared.contracts.assignment_changed import AssignmentChangedV1
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1
@@ -41,8 +42,9 @@ def tail(
 
 
 async def _follow(url: str, topics: Sequence[Topic], workspace: str | None, *, from_start: bool, as_json: bool) -> None:
-    bus_url = load(Settings).bus_url
-    bus = connect(bus_url, url)
+    settings = load(Settings)
+    bus_url = settings.bus_url
+    bus = connect(bus_url, url, security_of(settings))
     await bus.start()
     await bus.create_topics(topics_of(bus_url))
     feeds = [Feed(bus, topic) for topic in topics]

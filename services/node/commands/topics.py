@@ -1,16 +1,19 @@
 """`closeloop topics`: brings the contracts' topics to the bus. A plan first, then, if it is wanted, its doing."""
 
 import asyncio
+import shlex
 import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
 import typer
 
+from services.node.access import Rule, rules
 from services.node.commands.running import run, with_database
 from shared.bus.connect import POSTGRES, connect, topics_of
 from shared.bus.plan import Action, Step, refuse_blocked
 from shared.bus.port import Bus, BusUnavailable
+from shared.bus.security import security_of
 from shared.core.settings import Settings, load
 from shared.telemetry.logging import configure_logging
 
@@ -68,6 +71,26 @@ def apply(
     _with_bus(work)
 
 
+@app.command()
+def acls(
+    principal: Annotated[
+        str, typer.Option(help="How users are called; {service} is ingest, scoring, routing, notifier or operator.")
+    ] = "User:{service}",
+) -> None:
+    """Print what each service, and who runs these commands, must be allowed to do, as calls of kafka-acls.sh."""
+
+    async def work() -> list[Rule]:
+        return rules()
+
+    found = run(work)
+    for who in dict.fromkeys(rule.who for rule in found):
+        typer.echo(f"# {who}")
+        for rule in found:
+            if rule.who == who:
+                words = shlex.join(rule.arguments(principal))
+                typer.echo(f'kafka-acls.sh --bootstrap-server "$BROKER" --command-config "$ADMIN" --add {words}')
+
+
 def _ask() -> None:
     if not sys.stdin.isatty():
         typer.echo("closeloop: nothing was changed, because nobody can be asked; add --yes", err=True)
@@ -106,7 +129,7 @@ def _with_bus(work: Callable[[Bus], Awaitable[T]]) -> T:
     settings = load(Settings)
 
     async def on(url: str) -> T:
-        bus = connect(settings.bus_url, url)
+        bus = connect(settings.bus_url, url, security_of(settings))
         try:
             await bus.start()
             return await work(bus)

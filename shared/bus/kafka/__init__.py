@@ -15,6 +15,7 @@ from shared.bus.kafka.producer import KafkaProducer
 from shared.bus.kafka.topics import broker_count, change, new_topic, shape_of, shapes
 from shared.bus.plan import Action, Shape, Step, plan, refuse_blocked
 from shared.bus.port import BusUnavailable, RebalanceListener, Record, TopicPartition
+from shared.bus.security import PLAIN, Security
 from shared.contracts.topics import Topic
 from shared.core.errors import Conflict, NotFound
 from shared.core.settings import SettingsError
@@ -31,9 +32,10 @@ _SPREAD_POLL_SECONDS = 0.05
 class KafkaBus:
     """port.Bus over Kafka."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, security: Security = PLAIN) -> None:
         """Raises SettingsError for a URL without brokers."""
         self._servers = servers_of(url)
+        self._security = security
         self._admin: Any = None
         self._asker: Any = None  # asks for offsets; never has a partition, so it knows every topic
         self._reader: Any = None  # reads one partition at a time, from the first `read` on
@@ -41,7 +43,9 @@ class KafkaBus:
 
     async def start(self) -> None:
         """Connect. Raises BusUnavailable."""
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._servers, request_timeout_ms=10_000)
+        admin = AIOKafkaAdminClient(
+            bootstrap_servers=self._servers, request_timeout_ms=10_000, **self._security.options
+        )
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await meet(admin._client, admin.start())
@@ -51,7 +55,9 @@ class KafkaBus:
                 raise BusUnavailable(f"Kafka at {','.join(self._servers)} is out of reach ({error!r})") from error
             raise
         self._admin = admin
-        self._asker = AIOKafkaConsumer(bootstrap_servers=self._servers, group_id=None, **CLIENT_SETTINGS)
+        self._asker = AIOKafkaConsumer(
+            bootstrap_servers=self._servers, group_id=None, **CLIENT_SETTINGS, **self._security.options
+        )
         await started(self._asker, self._servers)
 
     async def stop(self) -> None:
@@ -67,11 +73,11 @@ class KafkaBus:
 
     def producer(self) -> KafkaProducer:
         """A producer, not started."""
-        return KafkaProducer(self._servers)
+        return KafkaProducer(self._servers, self._security)
 
     def consumer(self, group: str, topics: Sequence[str], listener: RebalanceListener) -> KafkaConsumer:
         """A member of `group`, not started."""
-        return KafkaConsumer(self._servers, group, topics, listener)
+        return KafkaConsumer(self._servers, group, topics, listener, self._security)
 
     async def create_topics(self, topics: Sequence[Topic]) -> None:
         """Create what is missing, on three brokers where there are three. Raises Conflict, BusUnavailable."""
@@ -127,7 +133,7 @@ class KafkaBus:
     async def _read(self, partition: KafkaPartition, offset: int, count: int) -> list[Record]:
         if self._reader is None:
             # A short wait, because the reader's next request stands behind its last one.
-            settings = CLIENT_SETTINGS | {"fetch_max_wait_ms": 50}
+            settings = CLIENT_SETTINGS | {"fetch_max_wait_ms": 50} | self._security.options
             reader = AIOKafkaConsumer(bootstrap_servers=self._servers, group_id=None, **settings)
             await started(reader, self._servers)
             self._reader = reader

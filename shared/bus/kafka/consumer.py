@@ -18,6 +18,7 @@ from aiokafka.structs import TopicPartition as KafkaPartition
 
 from shared.bus.kafka.client import abandon_consumer, ended_in_time, meet
 from shared.bus.port import BusUnavailable, OffsetOutOfRange, RebalanceListener, Record, TopicPartition
+from shared.bus.security import PLAIN, Security
 from shared.telemetry.logging import get_logger
 
 log = get_logger(__name__)
@@ -72,7 +73,15 @@ class _Relay(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships
 class KafkaConsumer:
     """port.Consumer over Kafka. In an outage `fetch` returns {} and goes on by itself when it is over."""
 
-    def __init__(self, servers: Sequence[str], group: str, topics: Sequence[str], listener: RebalanceListener) -> None:
+    def __init__(
+        self,
+        servers: Sequence[str],
+        group: str,
+        topics: Sequence[str],
+        listener: RebalanceListener,
+        security: Security = PLAIN,
+    ) -> None:
+        self._security = security
         self._group = group
         self._topics = tuple(topics)
         self._listener = listener
@@ -88,7 +97,9 @@ class KafkaConsumer:
     async def start(self) -> None:
         """Connect; the group is joined in the background, and `fetch` waits for it. Raises BusUnavailable."""
         self._client = AIOKafkaConsumer(
-            bootstrap_servers=self._servers, group_id=self._group, **(CLIENT_SETTINGS | GROUP_SETTINGS)
+            bootstrap_servers=self._servers,
+            group_id=self._group,
+            **(CLIENT_SETTINGS | GROUP_SETTINGS | self._security.options),
         )
         await started(self._client, self._servers)
         self._client.subscribe(self._topics, listener=_Relay(self))

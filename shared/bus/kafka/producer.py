@@ -27,6 +27,7 @@ from aiokafka.errors import (
 from shared.bus.kafka.client import abandon_producer, ended_in_time, meet
 from shared.bus.partition import partition_of
 from shared.bus.port import BusUnavailable, Message, TopicPartition, message_size, refuse_oversized
+from shared.bus.security import PLAIN, Security
 from shared.core.errors import NotFound
 from shared.telemetry.logging import get_logger
 
@@ -90,7 +91,7 @@ class _Lane:
 class _Link:
     """One aiokafka producer, from its start until it fails."""
 
-    def __init__(self, servers: Sequence[str]) -> None:
+    def __init__(self, servers: Sequence[str], security: Security) -> None:
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.producer: Any = AIOKafkaProducer(
             bootstrap_servers=list(servers),
@@ -102,6 +103,7 @@ class _Link:
             max_request_size=_MAX_REQUEST_BYTES,
             request_timeout_ms=int(_REQUEST_SECONDS * 1000),
             metadata_max_age_ms=60_000,
+            **security.options,
         )
 
     async def write(self, partition: TopicPartition, messages: Sequence[Message]) -> None:
@@ -125,8 +127,9 @@ class _Link:
 class KafkaProducer:
     """port.Producer over Kafka."""
 
-    def __init__(self, servers: Sequence[str]) -> None:
+    def __init__(self, servers: Sequence[str], security: Security = PLAIN) -> None:
         self._servers = tuple(servers)
+        self._security = security
         self._topics: dict[str, list[_Lane]] = {}
         self._held = 0
         self._room = asyncio.Event()
@@ -318,7 +321,7 @@ class KafkaProducer:
             self._renewal = None
 
     async def _open(self) -> _Link:
-        link = _Link(self._servers)
+        link = _Link(self._servers, self._security)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await meet(link.producer.client, link.producer.start())

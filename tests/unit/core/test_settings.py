@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.bus.security import security_of
 from shared.core.settings import Settings, SettingsError, load
 
 
@@ -38,3 +39,30 @@ def test_each_wrong_setting_has_its_line(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "hunter" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__  # so that a traceback does not print the value either
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"),
+        ({"KAFKA_SECURITY_PROTOCOL": "SASL_SSL", "KAFKA_SASL_USERNAME": "scoring"}, "KAFKA_SASL_PASSWORD"),
+        ({"KAFKA_SASL_USERNAME": "scoring", "KAFKA_SASL_PASSWORD": "hunter2"}, "KAFKA_SECURITY_PROTOCOL"),
+        ({"KAFKA_CA_FILE": "ca.pem"}, "KAFKA_SECURITY_PROTOCOL"),
+        ({"KAFKA_SECURITY_PROTOCOL": "TLS"}, "KAFKA_SECURITY_PROTOCOL"),
+    ],
+)
+def test_what_kafka_cannot_be_asked_with_fails_at_start(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], named: str
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=named) as caught:
+        load(Settings)
+    assert "hunter" not in str(caught.value)
+
+
+def test_a_file_without_certificates_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("nothing")
+    with pytest.raises(SettingsError, match=f"KAFKA_CA_FILE: {file}"):
+        security_of(load(Settings, kafka_security_protocol="SSL", kafka_ca_file=file))

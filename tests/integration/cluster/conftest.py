@@ -1,0 +1,22 @@
+"""One cluster of three brokers for the tests of this folder: starting it is what takes time."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.cluster import Cluster
+from tests.support.kafka import missing, why_no_broker
+from tests.support.postgres import data_folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    if reason := why_no_broker():
+        missing(reason)
+    with data_folder() as folder:
+        cluster = Cluster(folder, brokers=3, replicas={"scoring": 2, "routing": 0, "notifier": 0})
+        cluster.start()
+        try:
+            yield cluster
+        finally:
+            cluster.stop()

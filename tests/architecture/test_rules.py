@@ -10,7 +10,8 @@ from tests.architecture.source import ROOT, Source, dotted, parse, services, sou
 
 MAX_LINES = 400
 POLL = "tests/support/poll.py"
-PACED = ("tests/load/",)  # a load generator paces its arrivals; it asserts nothing about time that passed
+# A load generator paces its arrivals and a fault lasts for its time; neither asserts anything about time that passed.
+PACED = ("tests/load/", "tests/fault/")
 SLEEPS = ("time.sleep", "asyncio.sleep", "anyio.sleep", "trio.sleep")
 
 
@@ -65,7 +66,7 @@ def does_nothing(node: ast.stmt) -> bool:
 
 def sleeps(source: Source) -> Iterator[str]:
     """A test that sleeps is slow on a fast machine and wrong on a slow one: tests.support.poll.eventually waits."""
-    if source.path == POLL or source.path.startswith(PACED):
+    if source.path == POLL or (source.path.startswith(PACED) and "/test_" not in source.path):
         return
     for call in source.calls():
         if dotted(call.func) in SLEEPS:
@@ -152,6 +153,8 @@ SAMPLES: list[tuple[Callable[[Source], Iterator[str]], str, str, bool]] = [
     (swallowed, "shared/x.py", "with contextlib.suppress(Exception):\n    f()", False),
     (sleeps, "tests/unit/test_x.py", "import time\ntime.sleep(1)", False),
     (sleeps, "tests/unit/test_x.py", "from asyncio import sleep", False),
+    (sleeps, "tests/fault/test_x.py", "import time\ntime.sleep(1)", False),
+    (sleeps, "tests/fault/x.py", "import time\ntime.sleep(1)", True),
     (sleeps, POLL, "import asyncio\nasync def f():\n    await asyncio.sleep(1)", True),
     (unconditional_skips, "tests/test_x.py", "@pytest.mark.skip\ndef test_a(): ...", False),
     (unconditional_skips, "tests/test_x.py", "@pytest.mark.skip(reason='later')\ndef test_a(): ...", False),

@@ -64,7 +64,7 @@ class Ingest:
                 person = body["customer"]["id"]
                 assert person not in self.busy, "a customer did not wait for the last answer"
                 self.busy.add(person)
-                await asyncio.sleep(0)
+                await asyncio.to_thread(int)  # long enough for another post to come
                 self.busy.discard(person)
                 status = 422 if body["score"] > 10 else self.answers.pop(0) if self.answers else 202
                 if status == 202:

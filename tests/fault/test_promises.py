@@ -43,11 +43,11 @@ async def test_a_zombie_and_a_kill_do_no_harm_with_the_fence_and_are_noticed_wit
         await asyncio.gather(*(world.armed(zombie, "consumer.after_fetch:stop:3") for zombie in zombies))
         frozen = await asyncio.gather(*(world.until_stopped(zombie, 60) for zombie in zombies))
         assert all(frozen), "no process froze with a batch in its hands"
-        await asyncio.sleep(LONGER_THAN_A_SESSION)
+        await world.hold(LONGER_THAN_A_SESSION)
         for zombie in zombies:
             zombie.thaw()
         await world.inject.kill(world.cluster.of("scoring")[1])
-        await asyncio.sleep(3)
+        await world.hold(3)
     world.evidence.groups = ["scoring"]
     result = await world.judge(load.history, bound=60)
     assert result.passed(), result

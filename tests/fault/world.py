@@ -6,7 +6,7 @@ import random
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -126,6 +126,10 @@ class World:
             return True
         await self.disarm(process)
         return False
+
+    async def hold(self, seconds: float) -> None:
+        """Leave things as they are for a while: a fault lasts."""
+        await asyncio.sleep(seconds)
 
     async def disarm(self, process: Process) -> None:
         """Start it anew, without a freeze point."""
@@ -297,8 +301,7 @@ async def opened(
         try:
             yield world
         finally:
-            with suppress(Exception):
-                await world.heal()
+            await world.heal()
 
 
 def _environment(world: World, unfenced: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,7 +193,9 @@ class KafkaBroker:
         raise BrokerError(f"the broker {happened}; its reasons are in {self.log}")
 
 
-def prepare(data: Path, properties: Mapping[str, str], cluster: str, heap: str = HEAP) -> list[str]:
+def prepare(
+    data: Path, properties: Mapping[str, str], cluster: str, heap: str = HEAP, format_options: Sequence[str] = ()
+) -> list[str]:
     """The command that runs a broker in this folder, which is made, configured and (once) formatted as a member of the
     cluster with this id. Raises BrokerError."""
     java = find_java()
@@ -206,6 +208,7 @@ def prepare(data: Path, properties: Mapping[str, str], cluster: str, heap: str =
     command = [java, *JAVA_OPTIONS, f"-Xmx{heap}", f"-Dlog4j2.configurationFile={log4j}", "-cp", classpath]
     if not (data / "log" / "meta.properties").exists():
         tool = [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(config)]
+        tool += format_options
         done = subprocess.run(tool, capture_output=True, text=True, check=False, timeout=START_TIMEOUT_SECONDS)
         if done.returncode:
             raise BrokerError(f"the data folder {data} cannot be formatted: {last_line(done.stderr or done.stdout)}")

@@ -52,7 +52,11 @@ class KafkaBus:
         except BaseException as error:
             await abandon_admin(admin)
             if isinstance(error, KafkaError | OSError | TimeoutError):
-                raise BusUnavailable(f"Kafka at {','.join(self._servers)} is out of reach ({error!r})") from error
+                hint = "; if it runs, see to KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_… and KAFKA_CA_FILE"
+                raise BusUnavailable(
+                    f"Kafka at {','.join(self._servers)} is out of reach ({error!r})"
+                    f"{hint if self._security.options else ''}"
+                ) from error
             raise
         self._admin = admin
         self._asker = AIOKafkaConsumer(

@@ -213,6 +213,10 @@ class KafkaConsumer:
 
     async def _opened(self, timeout_seconds: float) -> None:
         """Wait for the gate, no longer than this."""
+        # A member that was held up for longer than max_poll_interval has left its group, and aiokafka lets it join again
+        # only once it polls (T12): waiting here is as good, and `getmany` would outlast our timeout.
+        with self._client._subscription.fetch_context():
+            pass
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_seconds):
                 await self._gate.wait()

@@ -14,6 +14,7 @@ from shared.contracts.topics import Topic
 
 _REPLICAS = 3
 _DAY_MILLISECONDS = 24 * 60 * 60 * 1000
+_SECONDS = 10.0  # a person waits, not a request
 _SET_ON_TOPIC = 1  # config_source: not the broker's default
 
 
@@ -41,14 +42,14 @@ def new_topic(shape: Shape) -> NewTopic:
 
 async def broker_count(admin: Any) -> int:
     """Brokers that the cluster knows now."""
-    return len((await answered(admin.describe_cluster()))["brokers"])
+    return len((await answered(admin.describe_cluster(), _SECONDS))["brokers"])
 
 
 async def shapes(admin: Any, names: Sequence[str]) -> dict[str, Shape]:
     """Topics as they are; those that do not exist are left out. Raises BusUnavailable."""
     described = [
         topic
-        for topic in await answered(admin.describe_topics(list(names)))
+        for topic in await answered(admin.describe_topics(list(names)), _SECONDS)
         if for_code(topic["error_code"]) is not UnknownTopicOrPartitionError
     ]
     settings = await _settings(admin, [topic["topic"] for topic in described])
@@ -69,7 +70,7 @@ async def change(admin: Any, wanted: Shape) -> None:
     there = (await _settings(admin, [wanted.name]))[wanted.name]
     kept = {name: value for name, (value, source) in there.items() if source == _SET_ON_TOPIC}
     resource = ConfigResource(ConfigResourceType.TOPIC, wanted.name, configs=kept | dict(wanted.settings))
-    for response in await answered(admin.alter_configs([resource])):
+    for response in await answered(admin.alter_configs([resource]), _SECONDS):
         for code, message, *_ in response.resources:
             if for_code(code) is not NoError:
                 raise BusUnavailable(f"Kafka did not change {wanted.name}: {message or for_code(code).__name__}")
@@ -81,7 +82,7 @@ async def _settings(admin: Any, names: Sequence[str]) -> dict[str, Mapping[str, 
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     found: dict[str, Mapping[str, tuple[str, int]]] = {}
-    for response in await answered(admin.describe_configs(resources)):
+    for response in await answered(admin.describe_configs(resources), _SECONDS):
         for code, message, _, name, entries in response.resources:
             if for_code(code) is not NoError:
                 raise BusUnavailable(f"Kafka does not describe {name}: {message or for_code(code).__name__}")

@@ -213,8 +213,8 @@ class KafkaConsumer:
 
     async def _opened(self, timeout_seconds: float) -> None:
         """Wait for the gate, no longer than this."""
-        # A member that was held up for longer than max_poll_interval has left its group, and aiokafka lets it join again
-        # only once it polls (T12): waiting here is as good, and `getmany` would outlast our timeout.
+        # A member that was held up for longer than max_poll_interval has left its group, and aiokafka lets it in again
+        # only once it polls (T12). Waiting here counts as that; `getmany` itself would outlast our timeout.
         with self._client._subscription.fetch_context():
             pass
         with suppress(TimeoutError):

@@ -124,6 +124,19 @@ async def test_a_topic_that_is_created_later_is_seen(
         assert (await collect(consumer, 1))[0].value == b"v"
 
 
+async def test_a_member_that_was_held_up_for_too_long_joins_again(
+    bus: KafkaBus, producer: KafkaProducer, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while the database is away for longer than max_poll_interval: nobody fetches, and the member leaves (T12)."""
+    monkeypatch.setitem(kafka_consumer.GROUP_SETTINGS, "max_poll_interval_ms", 2_000)
+    async with consuming(bus, f"group.{uuid4()}", topic, Listener()) as consumer:
+        await producer.send([Message(topic, b"k", b"before")])
+        await collect(consumer, 1)
+        await eventually(lambda: not consumer.assignment(), timeout=20)
+        await producer.send([Message(topic, b"k", b"after")])
+        assert [record.value for record in await collect(consumer, 2)] == [b"before", b"after"]
+
+
 def test_the_url_names_brokers() -> None:
     assert servers_of("kafka://a:9092,b:9093") == ["a:9092", "b:9093"]
     for wrong in ("kafka://", "kafka://a", "kafka://a:x", "http://a:9092", "kafka://user@a:9092", "kafka://a:1/x"):

@@ -2,7 +2,7 @@
 test_checkers.py."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 from uuid import UUID
@@ -88,7 +88,7 @@ class Findings:
             return True
         return self.recovery_seconds is not None and self.recovery_seconds <= self.recovery_bound
 
-    def found(self, kind: str, what: Sequence[object] | Mapping[object, object] | set[UUID]) -> int:
+    def found(self, kind: str, what: Collection[object]) -> int:
         """Keep an example of a fault for the report; how many there are."""
         if what:
             self.examples.setdefault(kind, ", ".join(str(one) for one in list(what)[:3]))

@@ -96,7 +96,7 @@ def install(name: str) -> None:
     Composition.fire = fire_ours_too  # type: ignore[method-assign,assignment]
     Composition.service = service_with_ledger  # type: ignore[method-assign]
     if os.environ.get("FAULT_UNFENCED") in (name, "all"):
-        consumer.Positions = UnfencedPositions  # type: ignore[misc]
+        consumer.Positions = UnfencedPositions  # type: ignore[attr-defined]
 
 
 async def create(database: Database) -> None:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
 import httpx
 
@@ -208,11 +209,11 @@ class World:
             result.notes.append(wrong)
         return result
 
-    async def _judge_log(self, accepted: set[object], failed: set[object], result: Findings) -> None:  # type: ignore[type-arg]
+    async def _judge_log(self, accepted: set[UUID], failed: set[UUID], result: Findings) -> None:
         log = await self.evidence.log()
         there = {event for records in log.values() for _, event in records if event is not None}
-        result.lost += result.found("not in the log", accepted - there)  # type: ignore[arg-type]
-        result.phantom += result.found("refused, and in the log", failed & there)  # type: ignore[arg-type]
+        result.lost += result.found("not in the log", accepted - there)
+        result.phantom += result.found("refused, and in the log", failed & there)
         for partition, records in log.items():
             offsets = [offset for offset, _ in records]
             if offsets:

@@ -6,6 +6,7 @@ import contextlib
 import asyncpg
 
 from shared.telemetry.logging import get_logger
+from shared.telemetry.metrics import DATABASE_REACHABLE
 
 log = get_logger(__name__)
 _RECONNECT_SECONDS = 1.0
@@ -21,6 +22,7 @@ class Wakeups:
         self._schema = schema
         self._events: dict[str, asyncio.Event] = {}
         self._stopping = asyncio.Event()
+        self._reachable = DATABASE_REACHABLE.labels(schema)
 
     def on(self, what: str) -> asyncio.Event:
         """The event that is set by a NOTIFY on `<schema>_<what>`; ask for it before `run`. The waiter clears it."""
@@ -33,11 +35,13 @@ class Wakeups:
                 await self._listen()
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
                 log.debug("wakeups_lost", schema=self._schema, error=type(error).__name__)
+                self._reachable.set(0)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), _RECONNECT_SECONDS)
 
     async def _listen(self) -> None:
         connection = await asyncpg.connect(self._url, timeout=3, command_timeout=5)
+        self._reachable.set(1)
         lost = asyncio.Event()
         connection.add_termination_listener(lambda _: lost.set())
         try:

@@ -112,7 +112,6 @@ class ConsumerLoop:
         """Forget them; a transaction under way is fenced or was first, both are right."""
         for partition in partitions:
             self._forget(partition)
-            self._lag_gauge(partition).set(0)
 
     # The loop
 
@@ -309,6 +308,8 @@ class ConsumerLoop:
     def _forget(self, partition: TopicPartition) -> None:
         held = self._partitions.pop(partition, None)
         self._lost_at.pop(partition, None)
+        # Not 0: while we wait for the database to take it again nobody knows its lag.
+        metrics.LAG.remove(*self._lag_labels(partition))
         if held is not None and held.stopped:
             metrics.STOPPED_PARTITIONS.labels(self._subscription.group, partition.topic).dec()
 
@@ -333,7 +334,7 @@ class ConsumerLoop:
                 continue
             for partition, held in list(self._partitions.items()):
                 lag = max(0, high.get(partition, 0) - held.position.next_offset)
-                self._lag_gauge(partition).set(lag)
+                metrics.LAG.labels(*self._lag_labels(partition)).set(lag)
                 if lag == 0 or held.stopped:
                     _touch(held)
                 elif time.monotonic() - held.moved_at > WATCHDOG_SECONDS:
@@ -351,8 +352,8 @@ class ConsumerLoop:
         if self._partitions:
             await self._consumer.commit({tp: held.position.next_offset for tp, held in self._partitions.items()})
 
-    def _lag_gauge(self, partition: TopicPartition) -> Any:
-        return metrics.LAG.labels(self._subscription.group, partition.topic, str(partition.partition))
+    def _lag_labels(self, partition: TopicPartition) -> tuple[str, str, str]:
+        return self._subscription.group, partition.topic, str(partition.partition)
 
 
 def _decoded(record: Record) -> _Item:

@@ -68,6 +68,12 @@ TIMERS_LATE = Histogram(
     registry=REGISTRY,
 )
 DELIVERIES = Counter("notifier_deliveries", "Ended delivery attempts.", ["transport", "outcome"], registry=REGISTRY)
+DATABASE_REACHABLE = Gauge(
+    "closeloop_database_reachable",
+    "1 while PostgreSQL answers, looked at every ten seconds.",
+    ["service"],
+    registry=REGISTRY,
+)
 SSE_CLIENTS = Gauge("closeloop_sse_clients", "Open event streams.", ["stream"], registry=REGISTRY)
 
 NAMES: frozenset[str] = frozenset(metric.name for metric in REGISTRY.collect())

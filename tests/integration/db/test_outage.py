@@ -14,6 +14,7 @@ from shared.db.database import Database
 from shared.db.embedded import EmbeddedPostgres
 from shared.db.wakeup import Wakeups
 from shared.http.app import Readiness, create_app
+from shared.telemetry.metrics import DATABASE_REACHABLE
 from tests.support.harness import SCHEMA, database, running
 from tests.support.poll import eventually
 from tests.support.postgres import running_server
@@ -103,11 +104,15 @@ async def test_a_restart_of_the_database_is_over_when_it_is_over(made: Database,
     async with running(wakeups):
         await eventually(heard.is_set)
         heard.clear()
+        reachable = DATABASE_REACHABLE.labels(SCHEMA)._value
+        assert reachable.get() == 1
         await asyncio.to_thread(server.stop)
         assert await seconds_to_unavailable(made.check) < 2
         assert await seconds_to_unavailable(made.check) < 2
+        await eventually(lambda: reachable.get() == 0)
         await asyncio.to_thread(server.start)
         await eventually(lambda: _reads(made))
+        await eventually(lambda: reachable.get() == 1)
         await eventually(heard.is_set)  # it listens again, and what came meanwhile is looked for
 
 

@@ -258,6 +258,19 @@ async def test_the_trace_of_an_event_goes_on_with_what_it_causes(made: Database,
     assert [trace.split("-")[1] for trace in carried] == [trace.split("-")[1] for trace in traces]
 
 
+async def test_nobody_counts_the_lag_of_a_partition_that_is_not_theirs(
+    made: Database, bus: Bus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A 0 would say that all is done, for as long as a member waits for the database to take its partitions again."""
+    monkeypatch.setattr(consumer, "_LAG_SECONDS", 0.05)
+    loop = ConsumerLoop(bus, made, subscription(group="lagging"))
+    label = ("lagging", PARTITION.topic, str(PARTITION.partition))
+    async with running(loop):
+        await eventually(lambda: label in metrics.LAG._metrics)
+        await loop.revoked(frozenset({PARTITION}))
+        assert label not in metrics.LAG._metrics
+
+
 async def test_a_repeat_inside_one_batch_and_a_rolled_back_claim(made: Database, bus: Bus) -> None:
     failed = False
 

@@ -12,6 +12,7 @@ def test_the_list_is_closed() -> None:
         "closeloop_batch_seconds",
         "closeloop_consumed_events",
         "closeloop_consumer_lag_events",
+        "closeloop_database_reachable",
         "closeloop_dead_letters_events",
         "closeloop_fenced_batches",
         "closeloop_outbox_events",
@@ -22,6 +23,8 @@ def test_the_list_is_closed() -> None:
         "closeloop_timers_late_seconds",
         "ingest_accepted_events",
         "ingest_refused_requests",
+        "ingest_spooled_events",
+        "ingest_spooling",
         "notifier_deliveries",
     ]
 

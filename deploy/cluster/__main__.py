@@ -4,6 +4,7 @@ BROKERS, DEMO, DATA, a count of replicas for each service (INGEST=2) and its por
 environment; the settings of .env.example from there or from .env.
 """
 
+import json
 import os
 import re
 import signal
@@ -22,6 +23,7 @@ from deploy.cluster.process import HOST, ClusterError, is_free
 from services.node.demo.show import notifier_settings
 
 FIRST_PORT = 8081
+EXAMPLE = {"id": "mail-1042", "kind": "message", "channel": "email", "text": "The parcel is late and nobody answers."}
 DEFAULT_FOLDER = ROOT / ".data" / "cluster"
 # The runner decides these; what the shell says of them is meant for a single node or another broker.
 _OURS = {"DATABASE_URL", "BUS_URL", "DATA_DIR", "HTTP_HOST", "HTTP_PORT"}
@@ -88,8 +90,6 @@ def _run(cluster: Cluster, console: Console, demo: bool) -> int:
 
 def _greeting(cluster: Cluster, demo: bool) -> list[str]:
     ingest = next(iter(cluster.of("ingest")), None)
-    survey = '"survey": {"id": "after-delivery", "type": "transactional"}, "metric": "nps", "score": 3'
-    body = f'{{"id": "order-1042", "kind": "survey_response", "channel": "email", {survey}}}'
     lines = ["closeloop is running; Ctrl-C stops it, the data stays", ""]
     lines += [f"{p.name:12} {p.address}" for p in cluster.processes.values() if p.address]
     lines += [
@@ -100,12 +100,9 @@ def _greeting(cluster: Cluster, demo: bool) -> list[str]:
         f"key          {cluster.key}   (an admin's, workspace {cluster.workspace})",
     ]
     if ingest:
-        lines += [
-            "",
-            f"send it something: curl -i {ingest.address}/v1/feedback \\",
-            f"  -H 'Authorization: Bearer {cluster.key}' -H 'Content-Type: application/json' \\",
-            f"  -d '{body}'",
-        ]
+        headers = f"-H 'Authorization: Bearer {cluster.key}' -H 'Content-Type: application/json'"
+        request = f"curl -i {ingest.address}/v1/feedback {headers} -d '{json.dumps(EXAMPLE)}'"
+        lines += ["", "send it something:", request]
     lines += ["", "the demo brand Lale begins to play (DEMO=0: without it) …" if demo else "no demo (DEMO=0)"]
     return lines
 

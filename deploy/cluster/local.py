@@ -14,6 +14,9 @@ from deploy.kafka.broker import BrokerError
 from shared.db.embedded import EmbeddedPostgresError
 
 REPLICAS = 3
+# Three brokers and their clients share a few cores: one that gets no processor for 3 s is not dead, and to take it for
+# dead moves leaders and groups about for nothing. Kafka's own are 9 s.
+_PATIENCE = {"broker.heartbeat.interval.ms": "1000", "broker.session.timeout.ms": "6000"}
 _CHECK_SECONDS = 2
 # What says where a broker is and lies; the rest of compose's KAFKA_* is how it behaves, and holds here too.
 _PLACE = ("node.id", "process.roles", "log.dirs", "heap.opts", "controller.", "listener", "advertised.")
@@ -27,7 +30,9 @@ def broker_settings(compose: Mapping[str, str], brokers: int) -> dict[str, str]:
         for name, value in compose.items()
         if name.startswith("KAFKA_")
     }
-    chosen = {name: value for name, value in named.items() if not name.startswith(_PLACE)}
+    chosen = (_PATIENCE if brokers > 1 else {}) | {
+        name: value for name, value in named.items() if not name.startswith(_PLACE)
+    }
     if brokers < REPLICAS:
         for name in chosen:
             if name.endswith("replication.factor"):

@@ -77,7 +77,7 @@ def declare(metadata: MetaData) -> None:
         "dead_letter",
         metadata,
         Column("id", Uuid, primary_key=True),
-        Column("origin", Text, nullable=False, comment="`group/topic`, or `sources/<key>` for a vendor's body"),
+        Column("origin", Text, nullable=False, comment="`group/topic`, or `sources/<connector>` for a vendor's body"),
         Column("workspace", Text),
         Column("partition", Integer),
         Column("record_offset", BigInteger),
@@ -139,7 +139,7 @@ _CREATE = (
         error_class text not null, error text not null, attempts integer not null,
         state text not null default 'parked', parked_at timestamptz not null default clock_timestamp()
     )""",
-    "comment on column dead_letter.origin is '`group/topic`, or `sources/<key>` for a vendor''s body'",
+    "comment on column dead_letter.origin is '`group/topic`, or `sources/<connector>` for a vendor''s body'",
     "create index dead_letter_state on dead_letter (state, parked_at)",
     """create table lease (
         name text primary key, owner text not null, epoch bigint not null, expires_at timestamptz not null

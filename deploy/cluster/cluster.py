@@ -107,6 +107,7 @@ class Cluster:
             self._say("waiting until every service is ready …")
             self.wait_ready(START_SECONDS)
         except BaseException:
+            self._say("the start is given up; stopping what was started …")
             self.stop()
             raise
         self._watcher = threading.Thread(target=self._watch, name="cluster-watcher", daemon=True)

@@ -47,7 +47,7 @@ class Mails:
     def __init__(self, folder: Path) -> None:
         self._teller = Teller()
         self._folder = folder
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._numbers = count(max((int(file.stem) for file in folder.glob("[0-9]*.eml")), default=0) + 1)
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:  # noqa: N802 - aiosmtpd's

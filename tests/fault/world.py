@@ -76,6 +76,7 @@ class World:
         self.dice = random.Random(seed)
         self.cluster: Cluster
         self.kafka: KafkaProxies
+        self.kafka_apart: KafkaProxies  # the way of ingest-1 alone
         self.database: Proxy
         self.mails: MailReceiver
         self.hooks: HttpReceiver
@@ -150,9 +151,14 @@ class World:
         """All services answer /readyz."""
         await asyncio.to_thread(self.cluster.wait_ready, seconds)
 
+    def all_of_kafka(self, fault: Callable[[Proxy], None]) -> None:
+        """The same fault on every way to every broker."""
+        self.kafka.all(fault)
+        self.kafka_apart.all(fault)
+
     async def heal(self) -> None:
         """No fault left: wires, processes, readiness."""
-        self.kafka.all(Proxy.heal)
+        self.all_of_kafka(Proxy.heal)
         self.database.heal()
         self.hooks.answers.clear()
         self.mails.drop_after_data = False
@@ -275,8 +281,9 @@ async def opened(
         world.mails = await stack.enter_async_context(mail_receiver())
         world.hooks = await stack.enter_async_context(http_receiver())
         world.kafka = KafkaProxies(brokers, lambda: _ports(world.cluster.bus_url))
+        world.kafka_apart = KafkaProxies(brokers, lambda: _ports(world.cluster.bus_url))
         world.database = Proxy(lambda: urlsplit(world.cluster.database_url).port or 0)
-        await stack.enter_async_context(started(world.database, *world.kafka.each))
+        await stack.enter_async_context(started(world.database, *world.kafka.each, *world.kafka_apart.each))
         chosen = _Settings(_environment(world, unfenced) | dict(settings or {}))
         chosen.computed = {
             "BUS_URL": lambda: world.kafka.url,
@@ -292,6 +299,7 @@ async def opened(
             say=say,
         )
         world.made = True
+        world.cluster.of("ingest")[0].extra["BUS_URL"] = world.kafka_apart.url
         stack.push_async_callback(asyncio.to_thread, world.cluster.stop)
         await asyncio.to_thread(world.cluster.start)
         groups = [group for group in GROUPS if counts[group]]

@@ -1,4 +1,5 @@
-"""P10: with Kafka away ingest goes on accepting into its spool, which is shipped in order when Kafka is back."""
+"""P10: with Kafka away ingest goes on accepting into its spool, which is shipped in order when Kafka is back; also
+where only one of its processes has lost Kafka, and customers post now here, now there."""
 
 import asyncio
 import time
@@ -12,20 +13,28 @@ from tests.fault.world import World
 
 LEAST_OK = 0.999
 _SOME_BEFORE = 5.0
+_TIMES_ALONE = 3
+_ALONE_SECONDS = 3.0
 
 
 async def show(world: World, profile: Profile) -> Findings:
-    """Refused, then swallowed, then frozen: a third of the outage each, without a break between."""
+    """One process alone, now and then; then refused, swallowed, frozen: a third of the outage each, without a break."""
     third = profile.outage_seconds / 3
     async with world.load("P10") as load:
         await asyncio.sleep(_SOME_BEFORE)
         began = time.time()
-        await _hold(world, third, "Kafka refuses", lambda: world.kafka.all(Proxy.refuse))
-        await _hold(world, third, "Kafka swallows", lambda: world.kafka.all(Proxy.black_hole))
+        for _ in range(_TIMES_ALONE):
+            await _hold(
+                world, _ALONE_SECONDS, "Kafka refuses ingest-1 alone", lambda: world.kafka_apart.all(Proxy.refuse)
+            )
+            world.kafka_apart.all(Proxy.heal)
+            await asyncio.sleep(_ALONE_SECONDS)
+        await _hold(world, third, "Kafka refuses", lambda: world.all_of_kafka(Proxy.refuse))
+        await _hold(world, third, "Kafka swallows", lambda: world.all_of_kafka(Proxy.black_hole))
         world.inject.note("brokers frozen", f"for {third:g} s")
         for broker in world.cluster.of("kafka"):
             broker.freeze()
-        world.kafka.all(Proxy.heal)
+        world.all_of_kafka(Proxy.heal)
         await asyncio.sleep(third)
         ended = time.time()
         waiting = await world.evidence.value("select count(*) from ingest.outbox")

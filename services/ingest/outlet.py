@@ -1,8 +1,9 @@
 """The way out of ingest: the bus, and where that is another machine than the database, a spool for when it is away.
 
 The spool is the outbox of ingest's own database; its relay ships it in order. As long as anything waits there, what is
-accepted queues up behind it, in every process of ingest, so that a customer's events keep their order. An event whose
-send was given up may be on the bus and in the spool: it has one id, and consumers drop the repeat.
+accepted queues up behind it, in every process of ingest, so that a customer's events keep their order: a database that
+is too busy to take more then means a 503, not a way past it. An event whose send was given up may be on the bus and in
+the spool: it has one id, and consumers drop the repeat.
 """
 
 import asyncio
@@ -66,7 +67,10 @@ class SpoolingOutlet:
         self._database = database
         self._wakeup = wakeup
         self._diverted = False
+        # Something may wait in the spool: whatever else is away, nothing may go past it.
+        self._behind = False
         self._storing = 0
+        self._stored = 0
         self._oldest = 0
         self._gate = asyncio.Event()
         self._gate.set()
@@ -79,6 +83,8 @@ class SpoolingOutlet:
         opened_before = self._diverted
         ways = (self._by_spool, self._by_bus) if opened_before else (self._by_bus, self._by_spool)
         for way in ways:
+            if way == self._by_bus and self._behind:
+                continue
             if time.monotonic() >= self._rests_until.get(way.__name__, 0.0) and await self._taken(way, events):
                 if way == self._by_spool and not opened_before:
                     await asyncio.sleep(_HEARD_SECONDS)
@@ -110,8 +116,10 @@ class SpoolingOutlet:
                 for event in events:
                     uow.publish(event)
                 await uow.execute(_SPOOL_CHANNEL)
+                self._behind = True  # from here on the commit may have happened
         finally:
             self._storing -= 1
+            self._stored += 1
         SPOOLED.inc(len(events))
 
     def _divert(self, diverted: bool) -> None:
@@ -131,15 +139,18 @@ class SpoolingOutlet:
     async def _look(self) -> None:
         waiting, oldest = await self._waiting()
         shipping, self._oldest = waiting and self._oldest < oldest, oldest
-        self._divert(bool(waiting))
+        self._behind = bool(waiting)
+        self._divert(self._behind)
         if shipping and waiting < _FEW:
             await self._empty()
 
     async def _waiting(self) -> tuple[int, int]:
         """(how many events wait, at most _FEW; the number of the oldest)."""
+        stored = self._stored
         async with asyncio.timeout(_CHECK_SECONDS), self._database.glance() as reader:
             found = (await reader.all(_WAITING, {"few": _FEW}))[0]
-        return found.waiting + self._storing, found.oldest
+        # What was stored while we asked may not be in the answer.
+        return found.waiting + self._storing + self._stored - stored, found.oldest
 
     async def _empty(self) -> None:
         """Hold what comes in for the moment that the relay needs for the rest: under a steady load the spool would
@@ -149,7 +160,8 @@ class SpoolingOutlet:
             until = time.monotonic() + _HOLD_SECONDS
             while self._diverted and time.monotonic() < until and not self._stopping.is_set():
                 await asyncio.sleep(_PACE_SECONDS)
-                self._divert((await self._waiting())[0] > 0)
+                self._behind = (await self._waiting())[0] > 0
+                self._divert(self._behind)
         finally:
             self._gate.set()
 

@@ -20,10 +20,13 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need the broker run in one worker, which starts it once; the others do not wait for them."""
+    """Tests that need the broker run in one worker, which starts it once, and those that start a cluster in another;
+    the rest do not wait for them."""
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
-        if "kafka_bootstrap" in fixtures or "kafka" in item.name.rpartition("[")[2] or item.get_closest_marker("kafka"):
+        if item.path.parent.name in {"cluster", "fault"} and item.get_closest_marker("kafka"):
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+        elif "kafka_bootstrap" in fixtures or "kafka" in item.name.rpartition("[")[2] or item.get_closest_marker("kafka"):
             item.add_marker(pytest.mark.xdist_group("kafka"))
 
 

@@ -35,7 +35,7 @@ def _problems(**reasons: str) -> dict[int | str, dict[str, Any]]:
     }
 
 
-_UNAVAILABLE = "Neither the bus nor the spool is in reach: nothing is promised; send it again after Retry-After, a repeat is dropped."
+_UNAVAILABLE = "Neither the bus nor the spool is in reach: nothing is promised; send it again after Retry-After."
 _NO_KEY = "No valid API key."
 _NO_ROLE = "The key lacks the role."
 _TOO_LARGE = "The body is over 256 KiB."

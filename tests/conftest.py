@@ -23,10 +23,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests that need the broker run in one worker, which starts it once, and those that start a cluster in another;
     the rest do not wait for them."""
     for item in items:
+        marked = item.get_closest_marker("kafka")
         fixtures = getattr(item, "fixturenames", ())
-        if item.path.parent.name in {"cluster", "fault"} and item.get_closest_marker("kafka"):
+        if marked and item.path.parent.name in {"cluster", "fault"}:
             item.add_marker(pytest.mark.xdist_group("cluster"))
-        elif "kafka_bootstrap" in fixtures or "kafka" in item.name.rpartition("[")[2] or item.get_closest_marker("kafka"):
+        elif marked or "kafka_bootstrap" in fixtures or "kafka" in item.name.rpartition("[")[2]:
             item.add_marker(pytest.mark.xdist_group("kafka"))
 
 

@@ -179,6 +179,8 @@ class SpoolingOutlet:
                 raise Unavailable("neither the bus nor the database is in reach")
             if not bus_open:
                 return "the bus is out of reach: accepted events wait in the database"
+            if not database_open and self._behind:
+                raise Unavailable("events wait in a database that is out of reach: nothing may go past them")
             if not database_open:
                 return "the database is out of reach: accepted events go to the bus alone"
             return "the spool is being shipped" if self._diverted else None

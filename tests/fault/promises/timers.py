@@ -12,7 +12,7 @@ from tests.fault.world import World
 
 LATE_SECONDS = 5.0
 # What a frozen process has locked comes free when the database ends its idle transaction.
-HELD_SECONDS = 10.0
+HELD_SECONDS = 3.0
 _DATABASE_DOWN_SECONDS = 5.0
 
 

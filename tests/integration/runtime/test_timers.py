@@ -280,3 +280,34 @@ async def _fired_count(made: Database, count: int) -> bool:
 
 async def _state(made: Database, state: str) -> bool:
     return {letter.state for letter in await letters(made)} == {state}
+
+
+async def test_timers_that_a_frozen_process_holds_fire_elsewhere_within_five_seconds(made: Database) -> None:
+    frozen, thawed = asyncio.Event(), asyncio.Event()
+
+    async def freezes(timers: Sequence[Timer], uow: UnitOfWork) -> None:
+        await note(timers, uow)
+        frozen.set()
+        await thawed.wait()
+
+    wakeup = asyncio.Event()
+    async with running(TimerLoop(made, wakeup, {"sla": freezes})):
+        await schedule(made, "one")
+        wakeup.set()
+        await asyncio.wait_for(frozen.wait(), 10)
+        async with running(TimerLoop(made, asyncio.Event(), {"sla": note})):
+
+            async def fired_elsewhere() -> bool:
+                return await fired(made) == ["one"]
+
+            await eventually(fired_elsewhere, timeout=20)
+            async with made.reader() as reader:
+                late = await reader.scalar("select extract(epoch from clock_timestamp() - min(due_at)) from fired")
+            assert late <= 5
+        thawed.set()
+        await schedule(made, "two")
+
+        async def goes_on() -> bool:
+            return await fired(made) == ["one", "two"]
+
+        await eventually(goes_on)

@@ -5,7 +5,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test lint fmt contracts revision bench bench-cluster fault kafka cluster cluster-docker lock clean
+.PHONY: help setup run test test-cluster lint fmt contracts revision bench bench-cluster fault kafka cluster cluster-docker lock clean
 
 help: ## this list
 	@echo 'closeloop: make TARGET [PYTHON=/path/to/python3.11] [ARGS="more options for the tool"]'
@@ -21,6 +21,9 @@ run: setup ## start closeloop on this machine, with demo data; Ctrl-C stops it
 test: setup ## import rules and the whole test suite; ARGS="-k name tests/unit" narrows it
 	@$(BIN)/lint-imports
 	@$(BIN)/pytest -n 4 --dist loadgroup $(ARGS)
+
+test-cluster: setup ## the tests that need three Kafka brokers (Java 17 and Maven)
+	@CLUSTER=1 REQUIRE_KAFKA=1 $(BIN)/pytest tests/integration/cluster $(ARGS)
 
 lint: setup ## ruff, formatting, mypy, import rules; changes nothing
 	@$(BIN)/ruff check .

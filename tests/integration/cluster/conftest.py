@@ -1,5 +1,9 @@
-"""One cluster of three brokers for the tests of this folder: starting it is what takes time."""
+"""One cluster of three brokers for the tests of this folder: starting it is what takes time.
 
+They are for `make test-cluster` (CLUSTER=1) and not part of `make test`, which has to fit two cores and ten minutes.
+"""
+
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -7,6 +11,8 @@ import pytest
 from deploy.cluster import Cluster
 from tests.support.kafka import missing, why_no_broker
 from tests.support.postgres import data_folder
+
+collect_ignore_glob = [] if os.environ.get("CLUSTER") == "1" else ["test_*.py"]
 
 
 @pytest.fixture(scope="module")

@@ -87,6 +87,7 @@ async def test_every_topic_has_three_copies_and_is_only_led_by_one_that_is_in_st
 
 async def test_two_of_three_brokers_are_enough(cluster: Cluster, client: httpx.AsyncClient) -> None:
     (ingest,), scoring = cluster.of("ingest"), cluster.of("scoring")[0]
+    assert await _accepted(client, ingest)
     before = await eventually(lambda: _counted(client, scoring), timeout=30)
     broker = cluster.processes["kafka-2"]
     broker.restarts = False
@@ -103,6 +104,7 @@ async def test_two_of_three_brokers_are_enough(cluster: Cluster, client: httpx.A
 @pytest.mark.parametrize("victim", ["scoring-1", "postgres", "ingest-1"])
 async def test_the_death_of_one_process_is_survived(cluster: Cluster, client: httpx.AsyncClient, victim: str) -> None:
     (ingest,), scoring = cluster.of("ingest"), cluster.of("scoring")[1]
+    assert await _accepted(client, ingest)
     before = await eventually(lambda: _counted(client, scoring), timeout=30)
     process = cluster.processes[victim]
     starts = process.starts

@@ -16,6 +16,9 @@ from tests.e2e.conftest import MINIMUM_N, TEAMS, WORKSPACE, LiveNode, board
 from tests.support.browser import opened
 from tests.support.poll import eventually
 
+# One node serves them all; spread over the workers each would start its own.
+pytestmark = pytest.mark.xdist_group("page")
+
 WRONG_KEY = f"clk_{'a' * 12}_{'B' * 43}"
 XSS = (
     "<img src=x onerror=alert(1)>",

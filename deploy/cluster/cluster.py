@@ -144,7 +144,8 @@ class Cluster:
                     raise ClusterError(
                         f"{process.name} is not ready after {timeout_seconds:g} s: {said}; its log is {process.log}"
                     )
-                time.sleep(_POLL_SECONDS)
+                if self._stopping.wait(_POLL_SECONDS):
+                    raise ClusterError("the cluster was stopped before it was ready")
 
     def run_beside(self, name: str, command: Sequence[str]) -> Process:
         """One more process with the settings of ours, watched as the others and stopped with them."""
@@ -339,7 +340,7 @@ class Cluster:
                 raise ClusterError(f"{process.name} ended at start: {process.last_words()} (log: {process.log})")
             if time.monotonic() > deadline:
                 raise ClusterError(f"{process.name} is not healthy after {START_SECONDS:g} s; its log is {process.log}")
-            time.sleep(_POLL_SECONDS)
+            self._stopping.wait(_POLL_SECONDS)
 
     def _make_key(self) -> None:
         known = self._state.keys.get(self.workspace)

@@ -1,7 +1,6 @@
 """What a cluster's folder remembers between runs: secrets, Kafka's cluster id, keys. One file that only we read."""
 
 import base64
-import fcntl
 import json
 import os
 import secrets
@@ -11,6 +10,8 @@ from typing import IO
 
 from deploy.cluster.process import ClusterError
 from deploy.kafka.broker import cluster_id
+from shared.core.folder import InUse
+from shared.core.folder import take as own
 
 _FILE = "cluster.json"
 
@@ -29,25 +30,16 @@ class State:
 def take(folder: Path) -> IO[str]:
     """Own the folder until the file is closed; the system closes it with the process. Raises ClusterError."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder / "lock", "a+", encoding="ascii")  # noqa: SIM115 - held as long as the cluster
+        return own(folder)
+    except InUse as used:
+        raise ClusterError(
+            f"the folder {folder} is in use by the cluster of process {used.owner}; stop that one, or take another: "
+            "DATA=DIR"
+        ) from None
     except OSError as error:
         raise ClusterError(
             f"the folder {folder} cannot be written ({error.strerror}); give it to this user, or another: DATA=DIR"
         ) from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.seek(0)
-        owner = lock.read().strip() or "?"
-        lock.close()
-        raise ClusterError(
-            f"the folder {folder} is in use by the cluster of process {owner}; stop that one, or take another: DATA=DIR"
-        ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
-    return lock
 
 
 def recall(folder: Path, brokers: int) -> State:

@@ -5,7 +5,6 @@ goes wrong after a kill, and gives a crashed server 10 s to recover. Here one pr
 ends the ownership with the process), and a server that outlived its owner is adopted.
 """
 
-import fcntl
 import os
 import pwd
 import re
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import IO, Self
 from urllib.parse import quote
 
+from shared.core.folder import InUse, take
 from shared.db.embedded_host import (
     EmbeddedPostgresError,
     alive,
@@ -208,21 +208,12 @@ class EmbeddedPostgres:
     def _take_folder(self) -> None:
         if self._lock is not None:
             return
-        self._dir.mkdir(parents=True, exist_ok=True)
-        lock = open(self._dir / "lock", "a+", encoding="ascii")  # noqa: SIM115 - held as long as the server
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            owner = lock.read().strip() or "?"
-            lock.close()
+            self._lock = take(self._dir)
+        except InUse as used:
             raise EmbeddedPostgresError(
-                f"the data folder {self._dir} is in use by process {owner}; stop that one first"
+                f"the data folder {self._dir} is in use by process {used.owner}; stop that one first"
             ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
-        self._lock = lock
 
     def _release(self) -> None:
         if self._lock is not None:

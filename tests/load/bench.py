@@ -60,6 +60,17 @@ def body(number: int, product: str | None = None) -> bytes:
     ).encode()
 
 
+def publish(title: str, rows: list[Row], output: Path) -> None:
+    """Print the table, and write it as JSON."""
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    width = max(len(row.what) for row in rows)
+    print(f"{title} on {machine}\n")
+    for row in rows:
+        print(f"{row.what:{width}}  {row.figure:>28}  {row.note}")
+    output.write_text(json.dumps({"machine": machine, "rows": [vars(row) for row in rows]}, indent=2) + "\n")
+    print(f"\nwritten to {output}")
+
+
 async def saturate(node: NodeProcess, numbers: Iterator[int], seconds: float) -> tuple[Latencies, float]:
     """As many requests as CONNECTIONS connections get through; (latencies, seconds)."""
     latencies = Latencies()
@@ -264,13 +275,7 @@ def main() -> None:
         rows += demo_start(folder / "demo")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    width = max(len(row.what) for row in rows)
-    print(f"closeloop, single node: load generator, node and PostgreSQL on {machine}\n")
-    for row in rows:
-        print(f"{row.what:{width}}  {row.figure:>28}  {row.note}")
-    OUTPUT.write_text(json.dumps({"machine": machine, "rows": [vars(row) for row in rows]}, indent=2) + "\n")
-    print(f"\nwritten to {OUTPUT}")
+    publish("closeloop, single node: load generator, node and PostgreSQL", rows, OUTPUT)
 
 
 if __name__ == "__main__":

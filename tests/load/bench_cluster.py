@@ -8,9 +8,7 @@ runs meanwhile. Every part checks its own result.
 import argparse
 import asyncio
 import itertools
-import json
 import os
-import platform
 import shutil
 import sys
 import tempfile
@@ -25,7 +23,7 @@ from shared.bus.connect import connect
 from shared.bus.port import TopicPartition
 from shared.contracts.score_updated import ScoreUpdatedV1
 from shared.contracts.topics import FEEDBACK_RECEIVED, SCORE_UPDATED
-from tests.load.bench import CONNECTIONS, Row, body, milliseconds
+from tests.load.bench import CONNECTIONS, Row, body, milliseconds, publish
 from tests.load.client import Connection, Latencies, timed
 
 OUTPUT = Path("bench-cluster.json")
@@ -246,13 +244,7 @@ def main() -> int:
     finally:
         cluster.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    width = max(len(row.what) for row in rows)
-    print(f"closeloop, cluster: load generator, {options.brokers} brokers, PostgreSQL and services on {machine}\n")
-    for row in rows:
-        print(f"{row.what:{width}}  {row.figure:>28}  {row.note}")
-    OUTPUT.write_text(json.dumps({"machine": machine, "rows": [vars(row) for row in rows]}, indent=2) + "\n")
-    print(f"\nwritten to {OUTPUT}")
+    publish(f"closeloop, cluster: load generator, {options.brokers} brokers, PostgreSQL and services", rows, OUTPUT)
     return 0
 
 

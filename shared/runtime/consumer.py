@@ -1,27 +1,29 @@
 """The consumer loop: at-least-once delivery in, exactly-once effects out (delivery.md).
 
-One batch of one partition is one transaction: fence and move the position, drop what was processed before, apply the
+One batch is one transaction: fence and move the positions of its partitions, drop what was processed before, apply the
 effects of the rest, write outgoing events to the outbox, park what is poison. The order of these steps is the promise.
+A batch takes what several partitions of a topic have (ADR 0008); where it fails it is halved until the bad record
+stands alone.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from shared.bus import codec
 from shared.bus.port import Bus, BusUnavailable, Consumer, Record, TopicPartition
 from shared.contracts.envelope import Event
 from shared.contracts.topics import Topic
-from shared.core.errors import BadRecord, CloseloopError
+from shared.core.errors import CloseloopError
 from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork
 from shared.runtime import dead_letters, faults
 from shared.runtime.backoff import Backoff
+from shared.runtime.batch import Held, Item, Run, cut, decoded, size_of
 from shared.runtime.component import owner_name
 from shared.runtime.patience import is_outage_of_ours, pause, through_outage
-from shared.runtime.positions import Fenced, Position, Positions
+from shared.runtime.positions import Fenced, Positions
 from shared.telemetry import metrics
 from shared.telemetry.logging import get_logger
 from shared.telemetry.tracing import span
@@ -42,7 +44,8 @@ _PACED_RECORDS = 100
 @dataclass(frozen=True)
 class Subscription:
     """A group's handler of some topics. `prepare` gets the batch before the transaction opens, in a thread: for
-    CPU-bound work whose results `handle` then finds. Small batches start at most every `pace_seconds`."""
+    CPU-bound work whose results `handle` then finds. Small batches start at most every `pace_seconds`.
+    `max_batch` is the most records of one transaction."""
 
     group: str
     topics: tuple[Topic, ...]
@@ -58,24 +61,6 @@ class Stuck(CloseloopError):
     title = "Stuck consumer"
 
 
-@dataclass
-class _Partition:
-    position: Position
-    poison: dead_letters.PoisonLimit
-    batch_limit: int
-    moved_at: float = field(default_factory=time.monotonic)
-    stopped: bool = False
-    # A dependency of the handler may be away while our database answers: do not ask it in a tight loop.
-    backoff: Backoff = field(default_factory=lambda: Backoff(first=0.05, most=2.0))
-
-
-@dataclass(frozen=True)
-class _Item:
-    record: Record
-    event: Event[Any] | None
-    error: BadRecord | None
-
-
 class ConsumerLoop:
     """One member of a subscription's group. A component; also the bus's RebalanceListener."""
 
@@ -85,11 +70,14 @@ class ConsumerLoop:
         self._subscription = subscription
         self._database = database
         self._positions = Positions(database, subscription.group, owner_name())
-        self._partitions: dict[TopicPartition, _Partition] = {}
+        self._partitions: dict[TopicPartition, Held] = {}
         self._lost_at: dict[TopicPartition, float] = {}
         # Kept over rebalances: a partition that was stopped for poison must not start anew with every new member.
         self._poison: dict[TopicPartition, dead_letters.PoisonLimit] = {}
         self._in_line: frozenset[TopicPartition] = frozenset()
+        self._batch_limit = subscription.max_batch
+        # A dependency of the handler may be away while our database answers: do not ask it in a tight loop.
+        self._backoff = Backoff(first=0.05, most=2.0)
         self._stopping = asyncio.Event()
         self._consumer: Consumer = bus.consumer(subscription.group, [topic.name for topic in subscription.topics], self)
 
@@ -105,7 +93,7 @@ class ConsumerLoop:
         for partition, position in acquired.items():
             self._forget(partition)
             poison = self._poison.setdefault(partition, dead_letters.PoisonLimit())
-            self._partitions[partition] = _Partition(position, poison, self._subscription.max_batch)
+            self._partitions[partition] = Held(position, poison)
         return {partition: position.next_offset for partition, position in acquired.items()}
 
     async def revoked(self, partitions: frozenset[TopicPartition]) -> None:
@@ -137,9 +125,8 @@ class ConsumerLoop:
             fetched = await self._fetch()
             began = time.monotonic()
             self._in_line = frozenset(fetched)
-            for partition, records in fetched.items():
-                if not self._stopping.is_set():
-                    await self._process(partition, records)
+            if fetched:
+                await self._process(fetched)
             if 0 < sum(map(len, fetched.values())) < _PACED_RECORDS:
                 await pause(began + self._subscription.pace_seconds - time.monotonic(), self._stopping)
 
@@ -155,29 +142,42 @@ class ConsumerLoop:
             await asyncio.sleep(1)
             return {}
 
-    async def _process(self, partition: TopicPartition, records: list[Record]) -> None:
+    async def _process(self, fetched: Mapping[TopicPartition, list[Record]]) -> None:
+        """Handle what was fetched, topic by topic; after an outage go on from where the database says we stand."""
+        runs = [run for partition, records in fetched.items() if (run := await self._run_of(partition, records))]
+        for topic in {run.partition.topic: None for run in runs}:
+            of_topic = [run for run in runs if run.partition.topic == topic]
+            await self._prepare([item for run in of_topic for item in run.items])
+            faults.reached("after_fetch", "consumer")
+            while of_topic and not self._stopping.is_set():
+                batch, of_topic = cut(of_topic, self._batch_limit)
+                try:
+                    with metrics.BATCH_SECONDS.labels(self._subscription.group, topic).time():
+                        await self._advance(batch)
+                except Exception as error:  # sorted in _advance: what comes here is an outage, or a bug of ours
+                    if not is_outage_of_ours(error):
+                        raise
+                    self._batch_limit = max(1, size_of(batch) // 2)
+                    await self._recover(runs, error)
+                    return
+                self._batch_limit = min(self._subscription.max_batch, self._batch_limit * 2)
+
+    async def _run_of(self, partition: TopicPartition, records: list[Record]) -> Run | None:
         held = self._partitions.get(partition)
         if held is None or held.stopped or not records:
-            return
-        expected = held.position.next_offset
-        if (found := records[0].offset) != expected:
-            # Earlier ones were fetched before a rebalance; later ones would mean that records are lost.
-            if found > expected:
-                where = f"{partition.topic}/{partition.partition}"
-                log.error("offset_gap", partition=where, expected=expected, found=found)
-                await pause(held.backoff.delay(), self._stopping)
-            self._consumer.seek(partition, expected)
-            return
-        with metrics.BATCH_SECONDS.labels(self._subscription.group, partition.topic).time():
-            items = [_decoded(record) for record in records]
-            await self._prepare(items)
-            faults.reached("after_fetch", "consumer")
-            while items and self._partitions.get(partition) is held and not self._stopping.is_set():
-                batch, items = items[: held.batch_limit], items[held.batch_limit :]
-                if not await self._advance(partition, held, batch):
-                    return
+            return None
+        expected, found = held.position.next_offset, records[0].offset
+        if found == expected:
+            return Run(partition, held, [decoded(record) for record in records])
+        # Earlier ones were fetched before a rebalance; later ones would mean that records are lost.
+        if found > expected:
+            where = f"{partition.topic}/{partition.partition}"
+            log.error("offset_gap", partition=where, expected=expected, found=found)
+            await pause(self._backoff.delay(), self._stopping)
+        self._consumer.seek(partition, expected)
+        return None
 
-    async def _prepare(self, items: Sequence[_Item]) -> None:
+    async def _prepare(self, items: Sequence[Item]) -> None:
         prepare = self._subscription.prepare
         events = [item.event for item in items if item.event is not None]
         if prepare is None or not events:
@@ -187,105 +187,100 @@ class ConsumerLoop:
         except Exception as error:  # the handler will meet it again, on the record that is to blame
             log.warning("prepare_failed", group=self._subscription.group, error=type(error).__name__)
 
-    async def _advance(self, partition: TopicPartition, held: _Partition, items: list[_Item]) -> bool:
-        """Handle `items` in one transaction, or in halves down to the bad record. False: start again from a fetch."""
+    async def _advance(self, runs: list[Run]) -> None:
+        """Handle `runs` in one transaction, or in halves down to the bad record. Raises the outage of what we depend
+        on; partitions that are not ours any more, or stopped, are left out."""
+        runs = [run for run in runs if self._is_next(run)]
+        if not runs:
+            return
         try:
-            await self._transact(partition, held.position, items)
-        except Fenced:
-            self._lose(partition)
-            return False
-        except Exception as error:  # sorted below: an outage is waited for, poison is parked, nothing is swallowed
+            await self._transact(runs)
+        except Fenced as fenced:
+            self._lose(fenced.partitions)
+            await self._advance(runs)
+        except Exception as error:  # an outage is waited for, poison is parked, nothing is swallowed
             if is_outage_of_ours(error):
-                held.batch_limit = max(1, len(items) // 2)
-                await self._recover(partition, held, error)
-                return False
-            if len(items) > 1:
-                middle = len(items) // 2
-                return await self._advance(partition, held, items[:middle]) and await self._advance(
-                    partition, held, items[middle:]
-                )
-            return await self._park(partition, held, items[0], error)
-        parked = sum(item.error is not None for item in items)
-        self._moved(partition, held, items, parked)
-        held.batch_limit = min(self._subscription.max_batch, held.batch_limit * 2)
-        return True
+                raise
+            size = size_of(runs)
+            if size == 1:
+                await self._park(runs[0], error)
+            else:
+                for half in cut(runs, size // 2):
+                    await self._advance(half)
 
-    async def _transact(self, partition: TopicPartition, position: Position, items: Sequence[_Item]) -> None:
-        group = self._subscription.group
+    def _is_next(self, run: Run) -> bool:
+        ours = self._partitions.get(run.partition) is run.held and not run.held.stopped
+        return ours and run.first == run.held.position.next_offset
+
+    async def _transact(self, runs: Sequence[Run]) -> None:
+        group, topic = self._subscription.group, runs[0].partition.topic
+        items = [item for run in runs for item in run.items]
         # Undecodable records count against the limit like any other poison: they are parked one by one.
-        if any(item.error for item in items):
-            if len(items) > 1:
-                raise BadRecord("a record of the batch cannot be read")
-            raise items[0].error or BadRecord("unreadable")
+        if unreadable := next((item.error for item in items if item.error), None):
+            raise unreadable
         events = {item.event.id: item.event for item in items if item.event is not None}
         first = next(iter(events.values()))
-        with span(f"{group} {partition.topic}", first.traceparent):
+        with span(f"{group} {topic}", first.traceparent):
             async with self._database.unit_of_work() as uow:
-                await self._positions.move(uow, partition, position, items[-1].record.offset + 1)
-                fresh = await self._positions.claim(uow, list(events))
+                fresh = await self._positions.advance(uow, [run.move for run in runs], list(events))
                 if fresh:
                     await self._subscription.handle([event for event in events.values() if event.id in fresh], uow)
                 faults.reached("before_commit", "consumer")
-        metrics.CONSUMED.labels(group, partition.topic).inc(len(fresh))
+        metrics.CONSUMED.labels(group, topic).inc(len(fresh))
         if len(fresh) < len(items):
-            metrics.REPEATED.labels(group, partition.topic).inc(len(items) - len(fresh))
+            metrics.REPEATED.labels(group, topic).inc(len(items) - len(fresh))
+        for run in runs:
+            run.held.poison.handled(len(run.items))
+            self._moved(run)
 
-    async def _park(self, partition: TopicPartition, held: _Partition, item: _Item, error: Exception) -> bool:
-        if held.poison.reached():
-            self._halt(partition, held, error)
-            return False
-        group, record = self._subscription.group, item.record
+    async def _park(self, run: Run, error: Exception) -> None:
+        if run.held.poison.reached():
+            self._halt(run.partition, run.held, error)
+            return
+        group, item = self._subscription.group, run.items[0]
         log.error(
             "record_parked",
             group=group,
-            topic=partition.topic,
-            partition=partition.partition,
-            offset=record.offset,
+            topic=run.partition.topic,
+            partition=run.partition.partition,
+            offset=run.first,
             error=dead_letters.describe(error),
             exc_info=None if item.error else error,
         )
         try:
             async with self._database.unit_of_work() as uow:
-                await self._positions.move(uow, partition, held.position, record.offset + 1)
-                await dead_letters.park_record(uow, group, record, error, attempts=1)
-        except Fenced:
-            self._lose(partition)
-            return False
-        except Exception as problem:  # the database failed while parking: nothing moved, or we read so
-            if not is_outage_of_ours(problem):
-                raise
-            await self._recover(partition, held, problem)
-            return False
-        held.poison.parked()
-        self._moved(partition, held, [item], parked=1)
-        return True
-
-    def _moved(self, partition: TopicPartition, held: _Partition, items: Sequence[_Item], parked: int) -> None:
-        held.position.next_offset = items[-1].record.offset + 1
-        held.poison.handled(len(items) - parked)
-        held.backoff.reset()
-        _touch(held)
-        for waiting in self._in_line & self._partitions.keys():
-            _touch(self._partitions[waiting])  # it stands still because it is not its turn
-
-    async def _recover(self, partition: TopicPartition, held: _Partition, error: Exception) -> None:
-        """The outcome of the transaction is unknown: read the position again, and go on from there if it is ours."""
-        log.warning("database_out_of_reach", group=self._subscription.group, error=type(error).__name__)
-        offset = await through_outage(
-            lambda: self._positions.reread(partition, held.position),
-            stopping=self._stopping,
-            waiting=self._touch_all,
-        )
-        await pause(held.backoff.delay(), self._stopping)
-        if self._partitions.get(partition) is not held:
+                await self._positions.advance(uow, [run.move], [])
+                await dead_letters.park_record(uow, group, item.record, error, attempts=1)
+        except Fenced as fenced:
+            self._lose(fenced.partitions)
             return
-        if offset is None:
-            self._lose(partition)
-        else:
-            held.position.next_offset = offset
-            self._consumer.seek(partition, offset)
+        run.held.poison.parked()
+        self._moved(run)
 
-    def _halt(self, partition: TopicPartition, held: _Partition, error: Exception) -> None:
+    def _moved(self, run: Run) -> None:
+        run.held.position.next_offset = run.after
+        self._backoff.reset()
+        run.held.touch()
+        for waiting in self._in_line & self._partitions.keys():
+            self._partitions[waiting].touch()  # it stands still because it is not its turn
+
+    async def _recover(self, runs: Sequence[Run], error: Exception) -> None:
+        """The outcome of a transaction is unknown: read the positions again, and go on from there where they are
+        ours."""
+        log.warning("database_out_of_reach", group=self._subscription.group, error=type(error).__name__)
+        positions = {run.partition: run.held.position for run in runs}
+        offsets = await through_outage(
+            lambda: self._positions.reread(positions), stopping=self._stopping, waiting=self._touch_all
+        )
+        await pause(self._backoff.delay(), self._stopping)
+        ours = [run for run in runs if self._partitions.get(run.partition) is run.held]
+        self._lose({run.partition for run in ours if run.partition not in offsets})
+        for run in ours:
+            if (offset := offsets.get(run.partition)) is not None:
+                run.held.position.next_offset = offset
+                self._consumer.seek(run.partition, offset)
+
+    def _halt(self, partition: TopicPartition, held: Held, error: Exception) -> None:
         held.stopped = True
         self._consumer.pause(partition)
         metrics.STOPPED_PARTITIONS.labels(self._subscription.group, partition.topic).inc()
@@ -299,11 +294,12 @@ class ConsumerLoop:
             hint="too many dead letters: mend the handler, restart, then replay them",
         )
 
-    def _lose(self, partition: TopicPartition) -> None:
-        metrics.FENCED.labels(self._subscription.group, partition.topic).inc()
-        log.info("fenced", group=self._subscription.group, topic=partition.topic, partition=partition.partition)
-        self._forget(partition)
-        self._lost_at[partition] = time.monotonic()
+    def _lose(self, partitions: Iterable[TopicPartition]) -> None:
+        for partition in partitions:
+            metrics.FENCED.labels(self._subscription.group, partition.topic).inc()
+            log.info("fenced", group=self._subscription.group, topic=partition.topic, partition=partition.partition)
+            self._forget(partition)
+            self._lost_at[partition] = time.monotonic()
 
     def _forget(self, partition: TopicPartition) -> None:
         held = self._partitions.pop(partition, None)
@@ -336,7 +332,7 @@ class ConsumerLoop:
                 lag = max(0, high.get(partition, 0) - held.position.next_offset)
                 metrics.LAG.labels(*self._lag_labels(partition)).set(lag)
                 if lag == 0 or held.stopped:
-                    _touch(held)
+                    held.touch()
                 elif time.monotonic() - held.moved_at > WATCHDOG_SECONDS:
                     raise Stuck(
                         f"{self.name}: {partition.topic}/{partition.partition} has {lag} records and stands still"
@@ -345,7 +341,7 @@ class ConsumerLoop:
     def _touch_all(self) -> None:
         """Nothing can move while what we depend on is away."""
         for held in self._partitions.values():
-            _touch(held)
+            held.touch()
 
     async def _tell_lag_tools(self) -> None:
         """The bus's own offsets decide nothing here, so they are not worth a write per batch."""
@@ -354,14 +350,3 @@ class ConsumerLoop:
 
     def _lag_labels(self, partition: TopicPartition) -> tuple[str, str, str]:
         return self._subscription.group, partition.topic, str(partition.partition)
-
-
-def _decoded(record: Record) -> _Item:
-    try:
-        return _Item(record, codec.decode(record), None)
-    except BadRecord as error:
-        return _Item(record, None, error)
-
-
-def _touch(held: _Partition) -> None:
-    held.moved_at = time.monotonic()

@@ -7,24 +7,18 @@ to be next, and the claim of event ids. Taking one away changes nothing that can
 from collections.abc import Sequence
 from uuid import UUID
 
-from shared.bus.port import TopicPartition
 from shared.db.unit_of_work import UnitOfWork
 from shared.runtime import positions
-from shared.runtime.positions import Position, Positions
+from shared.runtime.positions import Move, Positions
 
-_CONDITION = "\n  and epoch = :epoch and next_offset = :before"
-assert positions._MOVE.endswith(_CONDITION), "positions.py changed: say here anew what the fence is"
-_MOVE = positions._MOVE.removesuffix(_CONDITION)
+assert positions._FENCE in positions._ADVANCE, "positions.py changed: say here anew what the fence is"
+_ADVANCE = positions._ADVANCE.replace(positions._FENCE, "")
 
 
 class UnfencedPositions(Positions):
-    """A position that moves whoever owns it, and repeats that are not looked for."""
+    """Positions that move whoever owns them, and repeats that are not looked for."""
 
-    async def move(self, uow: UnitOfWork, partition: TopicPartition, position: Position, after: int) -> None:
-        """Ask nobody."""
-        where = {"topic": partition.topic, "partition": partition.partition}
-        await uow.execute(_MOVE, {"group": self._group, "after": after, **where})
-
-    async def claim(self, uow: UnitOfWork, ids: Sequence[UUID]) -> set[UUID]:
-        """Everything is new."""
+    async def advance(self, uow: UnitOfWork, moves: Sequence[Move], ids: Sequence[UUID]) -> set[UUID]:
+        """Ask nobody; everything is new."""
+        await self._move(uow, moves, [], _ADVANCE)
         return set(ids)

@@ -9,26 +9,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from shared.bus import TopicPartition, codec
+from shared.bus import codec
 from shared.contracts.envelope import Event
 from shared.contracts.topics import FEEDBACK_RECEIVED
 from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork
 from shared.runtime.consumer import ConsumerLoop, Subscription
-from shared.runtime.positions import Position, Positions
 from shared.telemetry.logging import configure_logging
+from tests.fault.unfenced import UnfencedPositions
 from tests.support.harness import SCHEMA, started_bus
-
-
-class Unfenced(Positions):
-    """What the fence is there for: a position that moves whoever owns it, and repeats that are not looked for."""
-
-    async def move(self, uow: UnitOfWork, partition: TopicPartition, position: Position, after: int) -> None:
-        """Ask nobody."""
-
-    async def claim(self, uow: UnitOfWork, ids: Sequence[Any]) -> set[Any]:
-        """Everything is new."""
-        return set(ids)
 
 
 async def note(events: Sequence[Event[Any]], uow: UnitOfWork) -> None:
@@ -57,7 +46,7 @@ async def main(url: str, group: str, unfenced: bool) -> None:
     async with started_bus(url) as bus:
         loop = HoldingLoop(bus, database, Subscription(group, (FEEDBACK_RECEIVED,), note))
         if unfenced:
-            loop._positions = Unfenced(database, group, "zombie")
+            loop._positions = UnfencedPositions(database, group, "zombie")
         try:
             await loop.run()
         finally:

@@ -1,0 +1,85 @@
+"""What the consumer loop handles together: runs of records, one a partition, that can be cut anywhere."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from shared.bus import codec
+from shared.bus.port import Record, TopicPartition
+from shared.contracts.envelope import Event
+from shared.core.errors import BadRecord
+from shared.runtime.dead_letters import PoisonLimit
+from shared.runtime.positions import Move, Position
+
+
+@dataclass
+class Held:
+    """A partition that is ours."""
+
+    position: Position
+    poison: PoisonLimit
+    moved_at: float = field(default_factory=time.monotonic)
+    stopped: bool = False
+
+    def touch(self) -> None:
+        """The watchdog waits from now on."""
+        self.moved_at = time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A record with its event, or with the reason why it cannot be read."""
+
+    record: Record
+    event: Event[Any] | None
+    error: BadRecord | None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Records of one partition that follow each other; never empty."""
+
+    partition: TopicPartition
+    held: Held
+    items: list[Item]
+
+    @property
+    def first(self) -> int:
+        """The offset of its first record."""
+        return self.items[0].record.offset
+
+    @property
+    def after(self) -> int:
+        """The offset behind its last record."""
+        return self.items[-1].record.offset + 1
+
+    @property
+    def move(self) -> Move:
+        """How the position moves when all of it is handled."""
+        return Move(self.partition, self.held.position, self.after)
+
+
+def decoded(record: Record) -> Item:
+    """Never raises: what cannot be read is an item too."""
+    try:
+        return Item(record, codec.decode(record), None)
+    except BadRecord as error:
+        return Item(record, None, error)
+
+
+def size_of(runs: Iterable[Run]) -> int:
+    """Records of all runs."""
+    return sum(len(run.items) for run in runs)
+
+
+def cut(runs: Iterable[Run], limit: int) -> tuple[list[Run], list[Run]]:
+    """The first `limit` records, and the rest."""
+    head: list[Run] = []
+    rest: list[Run] = []
+    for run in runs:
+        taken, left = run.items[:limit], run.items[limit:]
+        limit -= len(taken)
+        head += [replace(run, items=taken)] if taken else []
+        rest += [replace(run, items=left)] if left else []
+    return head, rest

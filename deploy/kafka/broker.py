@@ -57,6 +57,9 @@ SETTINGS = {
     # a broker that was killed comes back as soon as its old registration has expired: 9 s by default
     "broker.heartbeat.interval.ms": "500",
     "broker.session.timeout.ms": "3000",
+    # eleven threads that hand every request on cost more than they bring on a machine that others share
+    "num.network.threads": "1",
+    "num.io.threads": "2",
     # the first member of a group need not wait for others on one machine
     "group.initial.rebalance.delay.ms": "0",
 }

@@ -3,6 +3,7 @@
 aiokafka's own `send` costs ten times as much per message, does not answer while the broker is down, and stays broken
 once a batch has failed, because the sequence number of the lost batch is burned (delivery.md T1, T2, T4). So here: one
 batch per partition in flight, a deadline for every batch, and a new aiokafka producer whenever one fails a batch.
+Batches leave together, so that a request holds what several partitions have.
 """
 
 import asyncio
@@ -36,6 +37,10 @@ log = get_logger(__name__)
 SEND_TIMEOUT_SECONDS = 15.0
 STALL_SECONDS = 30.0  # sends wait and nothing was confirmed for so long: the producer is taken for stuck
 LINGER_SECONDS = 0.002  # performance.md: the door to ingest waits for a shared batch of 2 ms
+# What comes in a trickle leaves together, whatever its partition, at most this often: a request costs the brokers (and
+# us) nearly the same with one record as with twenty, and every partition's record in a request of its own is the load.
+PACE_SECONDS = 0.04
+_FULL = 16  # messages that do not wait for the next departure
 BATCH_BYTES = 128 * 1024  # a larger message goes alone
 HELD_BYTES = 32 * 1024 * 1024  # waiting and in flight, all partitions; above it `send` waits
 _RECORD_OVERHEAD_BYTES = 64  # lengths, offset, time, and as much again for a few headers
@@ -65,13 +70,25 @@ class _Lost(Exception):
     """The connection was given up while the batch was under way."""
 
 
+class _Departure:
+    """Batches of all partitions that leave at one moment."""
+
+    __slots__ = ("left", "messages", "timer")
+
+    def __init__(self) -> None:
+        self.left = asyncio.Event()
+        self.messages = 0
+        self.timer: asyncio.TimerHandle | None = None
+
+
 class _Batch:
     """Messages of one partition that travel together; `done` gets None when they are durable, else the reason."""
 
-    __slots__ = ("born", "done", "messages", "size")
+    __slots__ = ("born", "departure", "done", "messages", "size")
 
-    def __init__(self, now: float, done: asyncio.Future[str | None]) -> None:
+    def __init__(self, now: float, departure: "_Departure", done: asyncio.Future[str | None]) -> None:
         self.born = now
+        self.departure = departure
         self.done = done
         self.messages: list[Message] = []
         self.size = 0
@@ -132,6 +149,8 @@ class KafkaProducer:
         self._security = security
         self._topics: dict[str, list[_Lane]] = {}
         self._held = 0
+        self._boards: _Departure | None = None  # the next one
+        self._left_at = 0.0
         self._room = asyncio.Event()
         self._room.set()
         self._link: _Link | None = None
@@ -194,14 +213,31 @@ class KafkaProducer:
         batch = lane.waiting[-1] if lane.waiting else None
         if batch is None or batch.size + size > BATCH_BYTES:
             loop = asyncio.get_running_loop()
-            batch = _Batch(loop.time(), loop.create_future())
+            batch = _Batch(now := loop.time(), self._boarding(now), loop.create_future())
             lane.waiting.append(batch)
             if lane.task is None:
                 lane.task = loop.create_task(self._run(lane))
         batch.messages.append(message)
         batch.size += size
         self._held += size
+        batch.departure.messages += 1
+        if batch.departure.messages >= _FULL:
+            self._depart(batch.departure)
         return batch
+
+    def _boarding(self, now: float) -> _Departure:
+        if self._boards is None:
+            self._boards = _Departure()
+            at = max(now + LINGER_SECONDS, self._left_at + PACE_SECONDS)
+            self._boards.timer = asyncio.get_running_loop().call_at(at, self._depart, self._boards)
+        return self._boards
+
+    def _depart(self, departure: _Departure) -> None:
+        if departure is self._boards and departure.timer:
+            departure.timer.cancel()
+            departure.left.set()
+            self._boards = None
+            self._left_at = asyncio.get_running_loop().time()
 
     async def _wait_for_room(self, deadline: float) -> None:
         self._room.clear()
@@ -230,12 +266,10 @@ class KafkaProducer:
 
     async def _run(self, lane: _Lane) -> None:
         """Send what waits, oldest batch first, until nothing does."""
-        loop = asyncio.get_running_loop()
         try:
             while lane.waiting:
-                linger = lane.waiting[0].born + LINGER_SECONDS - loop.time()
-                if linger > 0 and len(lane.waiting) == 1:
-                    await asyncio.sleep(linger)
+                if len(lane.waiting) == 1:
+                    await lane.waiting[0].departure.left.wait()
                 batch = lane.waiting.popleft()
                 reason: str | None = "the producer was stopped before the messages were confirmed"
                 try:

@@ -49,6 +49,22 @@ async def test_a_batch_that_the_broker_refuses_for_good_fails_alone(
     assert await values(bus, topic) == [b"after"]
 
 
+async def test_a_trickle_over_partitions_leaves_together_and_a_full_load_at_once(
+    bus: KafkaBus, producer: KafkaProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = await new_topic(bus, f"test.{uuid4()}", 4)
+    await producer.send([Message(topic, b"first", b"alone")])  # nobody left before it: it need not wait
+    monkeypatch.setattr(kafka_producer, "PACE_SECONDS", 60.0)
+    keys = [b"%d" % n for n in range(kafka_producer._FULL)]
+    trickle = [asyncio.create_task(producer.send([Message(topic, key, b"v")])) for key in keys[1:]]
+    await eventually(lambda: producer._boards and producer._boards.messages == len(trickle))
+    assert not any(task.done() for task in trickle)
+    async with asyncio.timeout(15):  # the last place is taken: they do not wait for the minute
+        await asyncio.gather(producer.send([Message(topic, keys[0], b"v")]), *trickle)
+    assert {partition_of(key, 4) for key in keys} == {0, 1, 2, 3}
+    assert sum(end for _, end in (await bus.offsets(topic)).values()) == 1 + len(keys)
+
+
 async def test_a_send_to_a_topic_that_is_not_there_says_so(
     producer: KafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

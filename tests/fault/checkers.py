@@ -60,6 +60,15 @@ def backwards(moves: Iterable[tuple[str, int, int]]) -> list[tuple[str, int, int
     return [move for move in moves if move[2] < move[1]]
 
 
+def slower(quiet: Collection[float], troubled: Collection[float]) -> float:
+    """How much longer (s) the slowest hundredth of the troubled waited than that of the quiet; 0 where nobody was."""
+
+    def slowest(waits: Collection[float]) -> float:
+        return sorted(waits)[int(0.99 * (len(waits) - 1))]
+
+    return slowest(troubled) - slowest(quiet) if quiet and troubled else 0.0
+
+
 @dataclass
 class Findings:
     """What a promise is judged by. `notes` are broken promises of other kinds, in words."""

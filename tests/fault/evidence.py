@@ -1,7 +1,7 @@
 """What is there: read from the services' own tables, the ledger beside them (service.py) and the log itself."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 from uuid import UUID
@@ -71,6 +71,15 @@ class Evidence:
             f"select event_id from {group}.fault_effect where event_id = any($1::uuid[]) order by n", list(events)
         )
         return [UUID(str(row[0])) for row in found]
+
+    async def waits(self, group: str, accepted: Mapping[UUID, float]) -> dict[UUID, float]:
+        """Seconds from the acceptance of each event (Unix time) to its first effect in the group."""
+        found = await self.rows(
+            f"select event_id, extract(epoch from min(at))::float8 from {group}.fault_effect "
+            "where event_id = any($1::uuid[]) group by event_id",
+            list(accepted),
+        )
+        return {event: float(row[1]) - accepted[event] for row in found for event in (UUID(str(row[0])),)}
 
     async def known(self, group: str, feedback: Collection[UUID]) -> set[UUID]:
         """Which of these pieces of feedback the service's own table has."""

@@ -60,6 +60,13 @@ def test_a_position_that_goes_back() -> None:
     assert not checkers.backwards([("scoring/t/0", 0, 10), ("scoring/t/1", 3, 4)])
 
 
+def test_slower_neighbours() -> None:
+    quiet = [0.1] * 99 + [5.0]  # one hiccup is not the rule
+    assert checkers.slower(quiet, [0.1] * 90 + [1.5] * 10) == 1.4
+    assert checkers.slower(quiet, [0.1] * 100) == 0.0
+    assert checkers.slower([], [3.0]) == 0.0
+
+
 def test_findings_pass_only_when_all_is_well() -> None:
     assert Findings(events=5).passed()
     assert not Findings(events=0).passed(), "nothing happened, so nothing was shown"

@@ -13,7 +13,7 @@ T = TypeVar("T")
 async def eventually(check: Callable[[], Awaitable[T]], timeout: float = ..., interval: float = ...) -> T: ...
 @overload
 async def eventually(check: Callable[[], T], timeout: float = ..., interval: float = ...) -> T: ...
-async def eventually(check: Callable[[], T | Awaitable[T]], timeout: float = 10.0, interval: float = 0.02) -> T:
+async def eventually(check: Callable[[], T | Awaitable[T]], timeout: float = 20.0, interval: float = 0.02) -> T:
     """Calls `check` (plain or async) until what it returns is true, and returns that.
 
     An exception from `check` counts as "not yet". After `timeout` seconds: AssertionError with the last value or

@@ -15,12 +15,13 @@ from services.ingest.domain import event_id, feedback_id
 from shared.bus.connect import connect
 from shared.bus.port import Headers, Message, TopicPartition
 from shared.contracts.topics import FEEDBACK_RECEIVED
-from tests.fault.checkers import Findings
+from tests.fault.checkers import Findings, slower
 from tests.fault.history import Attempt, History, outcome_of
 from tests.fault.promises.profile import Profile
 from tests.fault.world import World
 
 PARKED_SECONDS = 5.0
+NEIGHBOURS_SECONDS = 1.0
 LIMIT = 100  # in a row; the next one stops the partition
 _BATCH = 150
 _ORIGIN = "scoring/" + FEEDBACK_RECEIVED.name
@@ -56,10 +57,12 @@ def _headers(headers: dict[str, bytes]) -> Headers:
 
 
 async def show(world: World, profile: Profile) -> Findings:
-    """Poison among good records, then a broken handler."""
+    """Good records alone, poison among them, then a broken handler."""
     starts = _starts(world)
     before = await _parked(world)
     async with world.load("P5") as load:
+        await asyncio.sleep(profile.seconds / 4)
+        poisoned_from = time.time()
         injected = 0
         until = time.monotonic() + profile.seconds / 2
         while time.monotonic() < until:
@@ -69,6 +72,7 @@ async def show(world: World, profile: Profile) -> Findings:
         world.inject.counts["poison"] += injected
     result = await world.judge(load.history, 30)
     await _judge_parked(world, before, injected, result)
+    await _judge_neighbours(world, load.history, poisoned_from, result)
     if _starts(world) != starts:
         result.notes.append("poison made a process restart")
     await break_and_mend(world, result)
@@ -111,6 +115,19 @@ async def _judge_parked(world: World, before: dict[str, Any], injected: int, res
             result.notes.append(f"{group} parked {len(where)} of {injected} poison records")
     if len({frozenset(where) for where in new.values()}) != 1:
         result.notes.append("the groups parked different records")
+
+
+async def _judge_neighbours(world: World, history: History, poisoned_from: float, result: Findings) -> None:
+    """Good records among poison have their effects nearly as soon as without it."""
+    accepted = {event: attempt.at for event, attempt in history.accepted.items()}
+    for group in world.evidence.groups:
+        waits = await world.evidence.waits(group, accepted)
+        quiet = [wait for event, wait in waits.items() if accepted[event] < poisoned_from]
+        troubled = [wait for event, wait in waits.items() if accepted[event] >= poisoned_from]
+        longer = slower(quiet, troubled)
+        world.say(f"{group}: neighbours of poison waited {longer:.2f} s longer")
+        if longer > NEIGHBOURS_SECONDS:
+            result.notes.append(f"neighbours of poison waited {longer:.2f} s longer in {group}")
 
 
 async def break_and_mend(world: World, result: Findings) -> None:

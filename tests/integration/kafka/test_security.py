@@ -22,6 +22,7 @@ from shared.core.settings import Settings
 from tests.support.bus import Listener
 from tests.support.certificates import make_certificates
 from tests.support.kafka import missing, why_no_broker
+from tests.support.poll import eventually
 
 pytestmark = pytest.mark.kafka
 USERS = ("ingest", "scoring", "operator")
@@ -110,6 +111,8 @@ async def allowed(broker: Secured) -> Secured:
         assert {step.action for step in steps} == {Action.CREATE}
         await bus.apply_topics(steps)
         assert {step.action for step in await bus.plan_topics(TOPICS)} == {Action.KEEP}
+        for topic in TOPICS:  # a broker of a busy machine takes its time to lead what it has
+            await eventually(lambda name=topic.name: bus.offsets(name), timeout=60)  # type: ignore[misc]
     return broker
 
 

@@ -90,11 +90,18 @@ class ConsumerLoop:
             offsets = await through_outage(lambda topic=topic: self._bus.offsets(topic), stopping=self._stopping)  # type: ignore[misc]
             starts |= {tp: offsets[tp.partition][0] for tp in partitions if tp.topic == topic}
         acquired = await through_outage(lambda: self._positions.acquire(starts), stopping=self._stopping)
+        next_offsets = {partition: position.next_offset for partition, position in acquired.items()}
+        in_a_row = await through_outage(lambda: self._parked_in_a_row(next_offsets), stopping=self._stopping)
         for partition, position in acquired.items():
             self._forget(partition)
             poison = self._poison.setdefault(partition, dead_letters.PoisonLimit())
+            poison.taken_over(in_a_row[partition])
             self._partitions[partition] = Held(position, poison)
-        return {partition: position.next_offset for partition, position in acquired.items()}
+        return next_offsets
+
+    async def _parked_in_a_row(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        async with self._database.reader() as reader:
+            return await dead_letters.parked_in_a_row(reader, self._subscription.group, offsets)
 
     async def revoked(self, partitions: frozenset[TopicPartition]) -> None:
         """Forget them; a transaction under way is fenced or was first, both are right."""

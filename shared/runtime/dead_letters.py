@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from shared.bus.port import Headers, Record
+from shared.bus.port import Headers, Record, TopicPartition
 from shared.core.errors import CloseloopError
 from shared.core.ids import uuid7
+from shared.db.database import Reader
 from shared.db.unit_of_work import UnitOfWork, dump_headers
 from shared.telemetry.metrics import DEAD_LETTERS
 
@@ -18,6 +19,11 @@ LIMIT_IN_A_ROW = 100
 LIMIT_SHARE = 0.01
 _WINDOW = 10_000
 _LEAST_FOR_SHARE = 2_000
+_JUST_BEFORE = """
+select origin, partition, record_offset from dead_letter
+join unnest(cast(:origins as text[]), cast(:partitions as int[]), cast(:offsets as bigint[]))
+    as wanted (origin, partition, next) using (origin, partition)
+where state = 'parked' and record_offset >= wanted.next - :limit and record_offset < wanted.next"""
 _INSERT = """
 insert into dead_letter (id, origin, workspace, partition, record_offset, key, value, headers,
                          error_class, error, attempts)
@@ -32,6 +38,10 @@ class PoisonLimit:
         self._in_a_row = 0
         self._window: deque[bool] = deque(maxlen=_WINDOW)
         self._parked = 0
+
+    def taken_over(self, in_a_row: int) -> None:
+        """The partition's last owner, perhaps another process, parked so many in a row."""
+        self._in_a_row = in_a_row
 
     def handled(self, count: int) -> None:
         """`count` records went through."""
@@ -56,6 +66,30 @@ class PoisonLimit:
             self._parked -= self._window[0]
         self._window.append(parked)
         self._parked += parked
+
+
+async def parked_in_a_row(
+    reader: Reader, group: str, offsets: Mapping[TopicPartition, int]
+) -> dict[TopicPartition, int]:
+    """For each partition how many records right before the offset are dead letters that nobody has dealt with, as far
+    as the limit: what is replayed or dropped does not count."""
+    rows = await reader.all(
+        _JUST_BEFORE,
+        {
+            "origins": [f"{group}/{partition.topic}" for partition in offsets],
+            "partitions": [partition.partition for partition in offsets],
+            "offsets": list(offsets.values()),
+            "limit": LIMIT_IN_A_ROW,
+        },
+    )
+    parked = {(row.origin, row.partition, row.record_offset) for row in rows}
+
+    def count(partition: TopicPartition, offset: int) -> int:
+        origin, number = f"{group}/{partition.topic}", partition.partition
+        back = range(1, LIMIT_IN_A_ROW + 1)
+        return next((n - 1 for n in back if (origin, number, offset - n) not in parked), LIMIT_IN_A_ROW)
+
+    return {partition: count(partition, offset) for partition, offset in offsets.items()}
 
 
 def describe(error: BaseException) -> str:

@@ -96,6 +96,31 @@ async def test_more_than_one_percent_stops_the_partition_before_more_is_parked(
     assert len(set(await effects(made))) == len(await effects(made))
 
 
+async def test_a_new_member_counts_on_where_the_last_one_stopped_parking(made: Database, bus: Bus) -> None:
+    await send(bus, events_of(150))
+    broken = refusing(lambda event: True)
+    last = events_of(150)[40].id
+
+    async def broken_until_the_last(events: Sequence[Event[Any]], uow: UnitOfWork) -> None:
+        if last in {event.id for event in events} and len(events) == 1:
+            raise Unavailable("away")
+        await broken(events, uow)
+
+    async with running(ConsumerLoop(bus, made, subscription(broken_until_the_last, "moved"))):
+        await eventually(lambda: _count(made, 40, "dead_letter"))
+    successor = ConsumerLoop(bus, made, subscription(broken, "moved"))
+    async with running(successor):
+        await eventually(lambda: stopped(successor), timeout=30)
+    assert await count_of(made, "dead_letter") == 100
+    async with running(restarted := ConsumerLoop(bus, made, subscription(broken, "moved"))):
+        await eventually(lambda: stopped(restarted))
+    assert await count_of(made, "dead_letter") == 100, "a restart alone is no pardon"
+    async with made.unit_of_work() as uow:  # what an operator replays or drops does not count any more
+        await uow.execute("update dead_letter set state = 'dropped'")
+    async with running(ConsumerLoop(bus, made, subscription(broken, "moved"))):
+        await eventually(lambda: _count(made, 150, "dead_letter"), timeout=30)
+
+
 async def test_an_outage_halves_the_batch_and_success_doubles_it(made: Database, bus: Bus) -> None:
     sizes: list[int] = []
     outages = 3

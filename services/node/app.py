@@ -95,9 +95,8 @@ async def _run(
     settle_heap()
     _greet(say, address, first_key)
     try:
-        supervisor = Supervisor(services, HttpServer(app, listener), readiness)
         # One process, no load balancer in front: nobody needs time to see that we are going.
-        return await supervisor.run(unready_seconds=0)
+        return await Supervisor(services, readiness).run(HttpServer(app, listener), unready_seconds=0)
     finally:
         await platform.stop()
 

@@ -37,10 +37,12 @@ async def _serve(settings: ProcessSettings, service: Service) -> int:
     readiness = Readiness(service.checks)
     app = create_app(f"closeloop {service.name}", VERSION, service.routers, readiness)
     settle_heap()
+    supervisor = Supervisor([service], readiness)
+    supervisor.catch_signals()
     try:
         listener = listen(settings.http_host, settings.http_port)
     except OSError as error:
         address = f"{settings.http_host}:{settings.http_port}"
         raise SettingsError(f"cannot listen on {address} ({error.strerror}); set HTTP_HOST and HTTP_PORT") from None
     with listener:
-        return await Supervisor([service], HttpServer(app, listener), readiness).run()
+        return await supervisor.run(HttpServer(app, listener))

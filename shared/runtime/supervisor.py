@@ -74,12 +74,8 @@ def listen(host: str, port: int) -> socket.socket:
 class Supervisor:
     """Runs services and a server until a signal, or until a component fails (then exit code 1: a restart mends it)."""
 
-    def __init__(self, services: Sequence[Service], server: Component | None, readiness: Readiness) -> None:
+    def __init__(self, services: Sequence[Service], readiness: Readiness) -> None:
         self._services = services
-        self._components: list[Component] = [part for service in services for part in service.components]
-        if server is not None:
-            self._components.append(server)
-        self._components += [feed for service in services for feed in service.feeds]
         self._readiness = readiness
         self._signal = asyncio.Event()
         self._signalled_at = 0.0
@@ -87,6 +83,13 @@ class Supervisor:
     def shut_down(self) -> None:
         """As SIGTERM does."""
         self._signal.set()
+
+    def catch_signals(self) -> None:
+        """From now on a signal asks for an orderly end. `run` does it too; who binds a port before calls it first, so
+        that whoever sees the port can end the process in order."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
 
     def _signalled(self, number: int) -> None:
         now = time.monotonic()
@@ -97,17 +100,18 @@ class Supervisor:
             log.warning("ended_at_once", signal=signal.Signals(number).name)
             os._exit(128 + number)
 
-    async def run(self, *, unready_seconds: float = UNREADY_SECONDS) -> int:
+    async def run(self, server: Component | None, *, unready_seconds: float = UNREADY_SECONDS) -> int:
         """Run to the end; the exit code. A second signal ends the process at once. Raises what a start raised that no
         waiting mends."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
+        self.catch_signals()
+        components: list[Component] = [part for service in self._services for part in service.components]
+        components += [] if server is None else [server]
+        components += [feed for service in self._services for feed in service.feeds]
         deadline = time.monotonic() + DRAIN_SECONDS
         try:
             if not await self._start():
                 return 0
-            tasks = {asyncio.create_task(part.run(), name=part.name): part for part in self._components}
+            tasks = {asyncio.create_task(part.run(), name=part.name): part for part in components}
             failed = await self._wait(tasks)
             self._readiness.draining = True
             deadline = time.monotonic() + DRAIN_SECONDS
@@ -118,7 +122,7 @@ class Supervisor:
         finally:
             await self._close(deadline)
             for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+                asyncio.get_running_loop().remove_signal_handler(number)
 
     async def _wait(self, tasks: dict["asyncio.Task[None]", Component]) -> bool:
         """Until a signal, or until a component ends: True, as none ends by itself."""

@@ -96,7 +96,7 @@ async def test_a_signal_ends_the_wait_for_a_database_that_is_away() -> None:
 
 
 async def _signalled_in_start(one: Served) -> bool:
-    """The port is bound just before the start; a signal before that would be none of ours."""
+    """Signals are caught before the port is bound; one before that would be none of ours."""
     _, writer = await asyncio.open_connection("127.0.0.1", int(one.url.rpartition(":")[2]))
     writer.close()
     one.process.send_signal(signal.SIGTERM)
@@ -167,8 +167,8 @@ class Part:
 
 async def run(service: Service, server: Part | None = None) -> int:
     """Start, shut down as soon as all run, end."""
-    one = Supervisor([service], server, Readiness({}))
-    task = asyncio.create_task(one.run(unready_seconds=0))
+    one = Supervisor([service], Readiness({}))
+    task = asyncio.create_task(one.run(server, unready_seconds=0))
     await asyncio.wait([task], timeout=0.2)
     one.shut_down()
     async with asyncio.timeout(10):
@@ -213,5 +213,5 @@ async def test_what_no_waiting_mends_is_raised_and_what_was_opened_is_closed() -
         closed.set()
 
     with pytest.raises(CloseloopError, match="migrate"):
-        await Supervisor([Service("x", start=[no_schema], close=[close])], None, Readiness({})).run()
+        await Supervisor([Service("x", start=[no_schema], close=[close])], Readiness({})).run(None)
     assert closed.is_set()

@@ -62,7 +62,7 @@ def decode(record: Record | Message) -> Event[Any]:
 
 def decode_parts(headers: Headers, value: bytes) -> Event[Any]:
     """The event of headers and body. Raises BadRecord."""
-    attributes = {name.lower(): content for name, content in headers}
+    attributes = {name.lower(): content or b"" for name, content in headers}  # other producers may write nulls
     event_type = _text(attributes, "ce_type")
     kind = BY_TYPE.get(event_type)
     if kind is None:

@@ -6,7 +6,6 @@ Delivery is at least once; the effects become exactly-once in the consumer's own
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from shared.bus.plan import Step
@@ -37,9 +36,29 @@ class Message:
     headers: Headers = ()
 
 
+class Record(Protocol):
+    """What is read. Offsets of a partition are contiguous, from 0, in the order in which appends became durable.
+
+    A protocol, because Kafka's client has made an object of each record already, and making another costs as much as
+    decoding it."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def value(self) -> bytes: ...
+    @property
+    def headers(self) -> Headers: ...
+
+
 @dataclass(frozen=True, slots=True)
-class Record:
-    """What is read. Offsets of a partition are contiguous, from 0, in the order in which appends became durable."""
+class PlainRecord:
+    """A record that no client has made."""
 
     topic: str
     partition: int
@@ -47,7 +66,6 @@ class Record:
     key: bytes
     value: bytes
     headers: Headers
-    appended_at: datetime
 
 
 class MessageTooLarge(TooLarge):

@@ -129,8 +129,8 @@ def _columns(outgoing: Sequence[Encoded]) -> dict[str, list[Any]]:
 
 
 def dump_headers(headers: Sequence[tuple[str, bytes]]) -> str:
-    """Headers as JSON pairs. Latin-1 keeps every byte, whatever a foreign producer put in."""
-    return json.dumps([[name, value.decode("latin-1")] for name, value in headers])
+    """Headers as JSON pairs. Latin-1 keeps every byte, whatever a foreign producer put in, be it null."""
+    return json.dumps([[name, (value or b"").decode("latin-1")] for name, value in headers])
 
 
 def load_headers(stored: Sequence[Sequence[str]]) -> tuple[tuple[str, bytes], ...]:

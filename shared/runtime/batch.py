@@ -38,21 +38,23 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Records of one partition that follow each other; never empty."""
+    """Records of one partition that follow each other; never empty. `items` are the same records read, or [] where
+    the handler reads them itself."""
 
     partition: TopicPartition
     held: Held
+    records: list[Record]
     items: list[Item]
 
     @property
     def first(self) -> int:
         """The offset of its first record."""
-        return self.items[0].record.offset
+        return self.records[0].offset
 
     @property
     def after(self) -> int:
         """The offset behind its last record."""
-        return self.items[-1].record.offset + 1
+        return self.records[-1].offset + 1
 
     @property
     def move(self) -> Move:
@@ -70,7 +72,7 @@ def decoded(record: Record) -> Item:
 
 def size_of(runs: Iterable[Run]) -> int:
     """Records of all runs."""
-    return sum(len(run.items) for run in runs)
+    return sum(len(run.records) for run in runs)
 
 
 def cut(runs: Iterable[Run], limit: int) -> tuple[list[Run], list[Run]]:
@@ -78,8 +80,8 @@ def cut(runs: Iterable[Run], limit: int) -> tuple[list[Run], list[Run]]:
     head: list[Run] = []
     rest: list[Run] = []
     for run in runs:
-        taken, left = run.items[:limit], run.items[limit:]
+        taken, left = run.records[:limit], run.records[limit:]
+        head += [replace(run, records=taken, items=run.items[:limit])] if taken else []
+        rest += [replace(run, records=left, items=run.items[limit:])] if left else []
         limit -= len(taken)
-        head += [replace(run, items=taken)] if taken else []
-        rest += [replace(run, items=left)] if left else []
     return head, rest

@@ -45,14 +45,18 @@ _PACED_RECORDS = 100
 class Subscription:
     """A group's handler of some topics. `prepare` gets the batch before the transaction opens, in a thread: for
     CPU-bound work whose results `handle` then finds. Small batches start at most every `pace_seconds`.
-    `max_batch` is the most records of one transaction."""
+    `max_batch` is the most records of one transaction.
+
+    A `raw` handler gets records instead of events, reads them itself (BadRecord for poison), and knows a repeat by
+    its own state: reading a record and claiming its id cost more than all the rest where state is kept per event."""
 
     group: str
     topics: tuple[Topic, ...]
-    handle: Handler
+    handle: Callable[[Sequence[Any], UnitOfWork], Awaitable[None]]
     prepare: Callable[[Sequence[Event[Any]]], None] | None = None
     max_batch: int = 500
     pace_seconds: float = PACE_SECONDS
+    raw: bool = False
 
 
 class Stuck(CloseloopError):
@@ -175,7 +179,8 @@ class ConsumerLoop:
             return None
         expected, found = held.position.next_offset, records[0].offset
         if found == expected:
-            return Run(partition, held, [decoded(record) for record in records])
+            items = [] if self._subscription.raw else [decoded(record) for record in records]
+            return Run(partition, held, records, items)
         # Earlier ones were fetched before a rebalance; later ones would mean that records are lost.
         if found > expected:
             where = f"{partition.topic}/{partition.partition}"
@@ -220,31 +225,34 @@ class ConsumerLoop:
         return ours and run.first == run.held.position.next_offset
 
     async def _transact(self, runs: Sequence[Run]) -> None:
-        group, topic = self._subscription.group, runs[0].partition.topic
-        items = [item for run in runs for item in run.items]
+        group, topic, size = self._subscription.group, runs[0].partition.topic, size_of(runs)
+        records = [record for run in runs for record in run.records]
         # Undecodable records count against the limit like any other poison: they are parked one by one.
-        if unreadable := next((item.error for item in items if item.error), None):
+        if unreadable := next((item.error for run in runs for item in run.items if item.error), None):
             raise unreadable
-        events = {item.event.id: item.event for item in items if item.event is not None}
-        first = next(iter(events.values()))
-        with span(f"{group} {topic}", first.traceparent):
+        events = {item.event.id: item.event for run in runs for item in run.items if item.event is not None}
+        traceparent = next(iter(events.values())).traceparent if events else None
+        with span(f"{group} {topic}", traceparent):
             async with self._database.unit_of_work() as uow:
                 fresh = await self._positions.advance(uow, [run.move for run in runs], list(events))
-                if fresh:
-                    await self._subscription.handle([event for event in events.values() if event.id in fresh], uow)
+                handed: Sequence[Any] = (
+                    records if self._subscription.raw else [one for one in events.values() if one.id in fresh]
+                )
+                if handed:
+                    await self._subscription.handle(handed, uow)
                 faults.reached("before_commit", "consumer")
-        metrics.CONSUMED.labels(group, topic).inc(len(fresh))
-        if len(fresh) < len(items):
-            metrics.REPEATED.labels(group, topic).inc(len(items) - len(fresh))
+        metrics.CONSUMED.labels(group, topic).inc(len(handed))
+        if len(handed) < size:
+            metrics.REPEATED.labels(group, topic).inc(size - len(handed))
         for run in runs:
-            run.held.poison.handled(len(run.items))
+            run.held.poison.handled(len(run.records))
             self._moved(run)
 
     async def _park(self, run: Run, error: Exception) -> None:
         if run.held.poison.reached():
             self._halt(run.partition, run.held, error)
             return
-        group, item = self._subscription.group, run.items[0]
+        group, unread = self._subscription.group, bool(run.items and run.items[0].error)
         log.error(
             "record_parked",
             group=group,
@@ -252,12 +260,12 @@ class ConsumerLoop:
             partition=run.partition.partition,
             offset=run.first,
             error=dead_letters.describe(error),
-            exc_info=None if item.error else error,
+            exc_info=None if unread else error,
         )
         try:
             async with self._database.unit_of_work() as uow:
                 await self._positions.advance(uow, [run.move], [])
-                await dead_letters.park_record(uow, group, item.record, error, attempts=1)
+                await dead_letters.park_record(uow, group, run.records[0], error, attempts=1)
         except Fenced as fenced:
             self._lose(fenced.partitions)
             return

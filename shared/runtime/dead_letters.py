@@ -47,7 +47,7 @@ class PoisonLimit:
         """`count` records went through."""
         if count:
             self._in_a_row = 0
-        for _ in range(count):
+        for _ in range(min(count, _WINDOW)):
             self._note(False)
 
     def parked(self) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.bus import codec
+from shared.bus.port import PlainRecord
 from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork, load_headers
 from shared.db.wakeup import wait
@@ -65,6 +66,8 @@ class Replays:
 
 def menders_of(database: Database, subscription: Subscription) -> dict[str, Mend]:
     """How to replay a subscription's dead letters: claim the event id as its first handling would have, then handle."""
+    if subscription.raw:
+        return {f"{subscription.group}/{topic.name}": _raw_mender(subscription) for topic in subscription.topics}
     positions = Positions(database, subscription.group, owner="replay")
 
     async def mend(letter: Any, uow: UnitOfWork) -> None:
@@ -75,6 +78,17 @@ def menders_of(database: Database, subscription: Subscription) -> dict[str, Mend
             await subscription.handle([event], uow)
 
     return {f"{subscription.group}/{topic.name}": mend for topic in subscription.topics}
+
+
+def _raw_mender(subscription: Subscription) -> Mend:
+    async def mend(letter: Any, uow: UnitOfWork) -> None:
+        topic = letter.origin.removeprefix(f"{subscription.group}/")
+        headers = load_headers(letter.headers)
+        partition, offset, key = letter.partition, letter.record_offset, letter.key or b""
+        record = PlainRecord(topic, partition, offset, key, letter.value, headers)
+        await subscription.handle([record], uow)
+
+    return mend
 
 
 def menders_of_timers(handlers: Mapping[str, TimerHandler]) -> dict[str, Mend]:

@@ -8,7 +8,6 @@ fetches from its own idea of the offsets meanwhile, and what it fetched is dropp
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -17,7 +16,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from shared.bus.kafka.client import abandon_consumer, ended_in_time, meet
-from shared.bus.port import BusUnavailable, OffsetOutOfRange, RebalanceListener, Record, TopicPartition
+from shared.bus.port import BusUnavailable, OffsetOutOfRange, PlainRecord, RebalanceListener, Record, TopicPartition
 from shared.bus.security import PLAIN, Security
 from shared.telemetry.logging import get_logger
 
@@ -254,7 +253,7 @@ class KafkaConsumer:
         handed: dict[TopicPartition, list[Record]] = {}
         for partition in [p for p in self._ahead if p not in self._paused]:
             records = self._ahead.pop(partition)
-            handed[partition] = [to_record(record) for record in records[:max_records]]
+            handed[partition] = [as_record(record) for record in records[:max_records]]
             if rest := records[max_records:]:
                 self._ahead[partition] = rest
         return handed
@@ -289,17 +288,12 @@ async def answered(call: Awaitable[T], timeout_seconds: float = _CALL_SECONDS) -
         raise BusUnavailable(f"Kafka did not answer ({error!r})") from error
 
 
-def to_record(record: Any) -> Record:
-    """aiokafka's record as ours; the topics carry the broker's append time."""
-    return Record(
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        key=record.key or b"",
-        value=record.value or b"",
-        headers=tuple((name, value or b"") for name, value in record.headers),
-        appended_at=datetime.fromtimestamp(record.timestamp / 1000, UTC),
-    )
+def as_record(record: Any) -> Record:
+    """aiokafka's record, as it is where it has key and value: our producers write no nulls, others may."""
+    if record.key is not None and record.value is not None:
+        return record  # type: ignore[no-any-return]
+    key, value = record.key or b"", record.value or b""
+    return PlainRecord(record.topic, record.partition, record.offset, key, value, record.headers)
 
 
 def out_of_range(error: OffsetOutOfRangeError) -> OffsetOutOfRange:

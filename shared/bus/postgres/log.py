@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from shared.bus.port import Headers, OffsetOutOfRange, Record, TopicPartition
+from shared.bus.port import Headers, OffsetOutOfRange, PlainRecord, Record, TopicPartition
 from shared.bus.postgres.link import Link
 from shared.core.errors import NotFound
 
@@ -23,7 +23,7 @@ with busy as (
     from unnest($1::int[], $2::bigint[]) w (id, position) join bus.partition p using (id)
     where p.next_offset <> w.position or p.first_offset > w.position
 )
-select b.id, b.first_offset, b.next_offset, r."offset", r.appended_at, r.key, r.value, r.headers
+select b.id, b.first_offset, b.next_offset, r."offset", r.key, r.value, r.headers
 from busy b left join lateral (
     select sized.* from (
         select page.*, sum(page.size) over (order by page."offset") - page.size as before
@@ -99,14 +99,14 @@ async def read(link: Link, positions: Iterable[Position], max_records: int) -> d
     offsets = [position.offset for position in wanted.values()]
     rows = await link.fetch(_READ, list(wanted), offsets, max_records, READ_BYTES, READ_RECORDS)
     found: dict[TopicPartition, list[Record]] = {}
-    for id_, first, after_last, offset, appended_at, key, value, headers in rows:
+    for id_, first, after_last, offset, key, value, headers in rows:
         position = wanted[id_]
         topic, number = position.partition
         if offset is None:
             raise OffsetOutOfRange(
                 f"offset {position.offset} of {topic}/{number} is not in the log, which has {first} to {after_last}"
             )
-        record = Record(topic, number, offset, key, value, unpack_headers(headers), appended_at)
+        record = PlainRecord(topic, number, offset, key, value, unpack_headers(headers))
         found.setdefault(position.partition, []).append(record)
     _check_contiguous(wanted.values(), found)
     return found

@@ -11,8 +11,9 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
-from services.scoring.domain.answers import DIMENSION_SETS, DIMENSIONS, SeriesKey
+from services.scoring.domain.answers import DIMENSIONS
 from services.scoring.domain.scores import RULE_VERSION, Score
+from services.scoring.domain.series import ROLL_UPS, SeriesKey
 from services.scoring.domain.windows import ALL_DAYS, DAYS_OF
 from services.scoring.service import Cursor, ListedScore, ScoreFilter, ScorePage, ScoringService
 from shared.auth.keys import Principal, Role
@@ -222,7 +223,7 @@ def _refuse_unknown(request: Request, *known: str) -> None:
 
 def _dimension_set(text: str) -> tuple[str, ...]:
     names = () if text == "all" else tuple(sorted(name.strip() for name in text.split(",")))
-    if names not in DIMENSION_SETS:
+    if names not in ROLL_UPS:
         raise _no_such_series("query.by", names)
     return names
 
@@ -230,7 +231,7 @@ def _dimension_set(text: str) -> tuple[str, ...]:
 def _kept_dimensions(values: dict[str, str]) -> tuple[tuple[str, str], ...]:
     dimensions = tuple(sorted(values.items()))
     names = tuple(name for name, _ in dimensions)
-    if names not in DIMENSION_SETS:
+    if names not in ROLL_UPS:
         raise _no_such_series("query", names)
     return dimensions
 

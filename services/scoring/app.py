@@ -3,15 +3,16 @@
 from services.scoring import handlers
 from services.scoring.api import routes
 from services.scoring.config import ScoringSettings
-from services.scoring.publisher import ScorePublisher
+from services.scoring.projector import Projector
 from services.scoring.service import ScoringService
 from shared.contracts.topics import SCORE_UPDATED
-from shared.runtime.component import Service
+from shared.runtime.component import Service, owner_name
 from shared.runtime.compose import Composition
+from shared.runtime.lease import Lease
 
 
 def build(settings: ScoringSettings) -> Service:
-    """Scoring: consumer, hourly tick, publisher, API."""
+    """Scoring: consumer, projector, API."""
     composition = Composition(settings, "scoring")
     service = ScoringService(
         composition.database,
@@ -19,7 +20,7 @@ def build(settings: ScoringSettings) -> Service:
         interval_seconds=settings.score_interval_seconds,
     )
     composition.consume(handlers.subscription(service, settings.score_batch))
-    composition.fire(handlers.timers(service))
-    composition.run(ScorePublisher(service, composition.wakeups.on("score")))
+    lease = Lease(composition.database, "projector", owner_name())
+    composition.run(Projector(service, lease, composition.wakeups.on("block")))
     composition.route(routes(service, composition.authenticator, composition.feed(SCORE_UPDATED)))
     return composition.service()

@@ -16,5 +16,5 @@ class ScoringSettings(ProcessSettings):
         default=1.0, ge=0, le=3600, description="Least time between two score.updated.v1 of one series."
     )
     score_batch: int = Field(
-        default=1000, ge=1, le=5000, description="Most feedback that is handled in one transaction."
+        default=10_000, ge=1, le=50_000, description="Most feedback that is taken in by one transaction."
     )

@@ -1,34 +1,24 @@
-"""What scoring does with events and timers."""
+"""What scoring does with events."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-from services.scoring.service import TICK, ScoringService
-from shared.contracts.envelope import Event
+from services.scoring.intake import Intake
+from services.scoring.service import ScoringService
+from shared.bus.port import Record
 from shared.contracts.topics import FEEDBACK_RECEIVED
 from shared.db.unit_of_work import UnitOfWork
 from shared.runtime.consumer import Subscription
-from shared.runtime.timers import Timer, TimerHandler
 
 GROUP = "scoring"
 
 
-def subscription(service: ScoringService, max_batch: int = 1000) -> Subscription:
-    """Feedback into answers and sums."""
+def subscription(service: ScoringService, max_batch: int) -> Subscription:
+    """Feedback into blocks of answers. A repeat is known by the version of its feedback, so no event id is kept."""
+    intake = Intake()
 
-    async def score_feedback(events: Sequence[Event[Any]], uow: UnitOfWork) -> None:
-        await service.count(events, uow)
+    async def take(records: Sequence[Record], uow: UnitOfWork) -> None:
+        await service.take(intake.read(records), uow)
 
     return Subscription(
-        group=GROUP, topics=(FEEDBACK_RECEIVED,), handle=score_feedback, max_batch=max_batch, pace_seconds=0.03
+        group=GROUP, topics=(FEEDBACK_RECEIVED,), handle=take, max_batch=max_batch, pace_seconds=0.03, raw=True
     )
-
-
-def timers(service: ScoringService) -> Mapping[str, TimerHandler]:
-    """The hour, per workspace."""
-
-    async def move_windows(due: Sequence[Timer], uow: UnitOfWork) -> None:
-        for timer in sorted(due, key=lambda timer: timer.workspace):
-            await service.tick(timer.workspace, timer.payload, uow)
-
-    return {TICK: move_windows}

@@ -1,12 +1,14 @@
 """The tables of the `scoring` schema. Migrations create them; a drift test holds both together."""
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
-    Boolean,
     Column,
     DateTime,
+    Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
@@ -29,21 +31,22 @@ def _dimensions() -> list[Column[str]]:
     return [Column(name, Text) for name in DIMENSIONS]
 
 
-# The state of every feedback, so that a later version can take an earlier one back. Holds no text and no identity.
-answer = Table(
-    "answer",
+# Kept answers, many a row (domain/answers.py): counted in the order of `first_row`, not counted yet while it is null.
+block = Table(
+    "block",
     metadata,
     Column("workspace", Text, nullable=False),
-    Column("feedback_id", Uuid, nullable=False),
-    Column("revision", BigInteger, nullable=False),
-    Column("removed", Boolean, nullable=False),
-    Column("occurred_at", DateTime(timezone=True), nullable=False),
-    Column("survey_type", Text, nullable=False),
-    Column("survey", Text),
-    Column("customer_id", Uuid),
-    *_dimensions(),
-    Column("points", JSONB, nullable=False),
-    PrimaryKeyConstraint("workspace", "feedback_id"),
+    Column("id", BigInteger, Identity(always=True), nullable=False),
+    Column("first_row", BigInteger),
+    Column("n", Integer, nullable=False),
+    Column("head", Text, nullable=False),
+    Column("ids", LargeBinary, nullable=False),
+    Column("rows", LargeBinary, nullable=False),
+    Column("dead", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
+    Column("replaced", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    PrimaryKeyConstraint("workspace", "id"),
+    Index("block_row", "workspace", "first_row", unique=True),
+    Index("block_waiting", "workspace", "id", postgresql_where=text("first_row is null")),
 )
 series = Table(
     "series",
@@ -57,44 +60,41 @@ series = Table(
     PrimaryKeyConstraint("workspace", "id"),
     Index("series_name", "workspace", "name", unique=True),
 )
-# Sums of one series and measure in one hour (grain h, slot: hours since 1970) or one UTC day (grain d).
-bucket = Table(
-    "bucket",
+# Sums of one series and measure on one UTC day (days since 1970), and packed those of its hours.
+day = Table(
+    "day",
     metadata,
     Column("workspace", Text, nullable=False),
     Column("series", Uuid, nullable=False),
-    Column("grain", Text, nullable=False),
-    Column("slot", Integer, nullable=False),
+    Column("day", Integer, nullable=False),
     Column("measure", Text, nullable=False),
     Column("n", Integer, nullable=False),
     Column("top", Integer, nullable=False),
     Column("bottom", Integer, nullable=False),
     Column("total", Numeric, nullable=False),
     Column("squares", Numeric, nullable=False),
-    PrimaryKeyConstraint("workspace", "series", "grain", "slot", "measure"),
+    Column("hours", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("workspace", "series", "day", "measure"),
 )
-# What was last published of each series and window, and whether it has to be published again (due_at).
+# What was published last of each series and window.
 score = Table(
     "score",
     metadata,
     Column("workspace", Text, nullable=False),
     Column("series", Uuid, nullable=False),
     Column("days", SmallInteger, nullable=False),
-    Column("due_at", DateTime(timezone=True)),
-    Column("cause", Text, nullable=False),
-    Column("causation_id", Uuid),
-    Column("correlation_id", Uuid, nullable=False),
-    Column("traceparent", Text),
-    Column("published_at", DateTime(timezone=True)),
-    Column("publication", BigInteger, nullable=False, server_default=text("0")),
-    Column("content", JSONB),
+    Column("published_at", DateTime(timezone=True), nullable=False),
+    Column("publication", BigInteger, nullable=False),
+    Column("content", JSONB, nullable=False),
     PrimaryKeyConstraint("workspace", "series", "days"),
-    Index("score_due", "due_at", postgresql_where=text("due_at is not null")),
 )
-# The hour up to which answers that left their windows have been accounted for.
-clock = Table(
-    "clock",
+# How far each workspace is counted and published.
+progress = Table(
+    "progress",
     metadata,
     Column("workspace", Text, primary_key=True),
+    Column("next_row", BigInteger, nullable=False, server_default=text("0")),
+    Column("published_row", BigInteger, nullable=False, server_default=text("0")),
     Column("hour", Integer, nullable=False),
+    Column("passes", BigInteger, nullable=False, server_default=text("0")),
 )

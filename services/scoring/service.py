@@ -1,37 +1,32 @@
-"""Use cases of scoring: count answers, move windows, publish, read."""
+"""Use cases of scoring: take answers in, count and publish, read."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any
-from uuid import UUID
 
 from services.scoring.domain import scores
-from services.scoring.domain.answers import Deltas, SeriesKey, answer_of, latest_versions, series_id, series_name
+from services.scoring.domain.answers import Block, Cause
 from services.scoring.domain.scores import RULE_VERSION, Score
-from services.scoring.domain.windows import (
-    ALL_DAYS,
-    WINDOW_OF,
-    as_of,
-    hour_of,
-    spans,
-    start_of_hour,
-    windows_touched,
-)
-from services.scoring.repository import answers, publication, reading
+from services.scoring.domain.series import SeriesKey, series_id, series_name
+from services.scoring.domain.windows import ALL_DAYS, WINDOW_OF, as_of, hour_of, spans
+from services.scoring.ledger import Due, Ledger
+from services.scoring.projection import count, merge_small, open_ledger, turn_hour
+from services.scoring.repository import blocks, publication, reading
 from services.scoring.repository.common import database_now
-from services.scoring.repository.publication import Due, Settled
+from services.scoring.repository.publication import Published
 from shared.contracts.envelope import Event, started_here
-from shared.contracts.feedback_received import FeedbackReceivedV1, Formula
+from shared.contracts.feedback_received import Formula
 from shared.contracts.score_updated import ScoreUpdatedV1, Window
 from shared.core.ids import name_id
 from shared.db.database import Database, Reader
 from shared.db.unit_of_work import UnitOfWork
 
 Now = Callable[[Reader | UnitOfWork], Awaitable[datetime]]
-TICK = "tick"
-# A tick looks at this many series in one transaction, a publication sends at most so many scores.
-TICK_SERIES = 2000
+# A transaction of the projector counts about this many rows, and publishes at most so many scores.
+PROJECT_ROWS = 100_000
+# While there is so much to count, the past is caught up with: scores on the way to the present go out more seldom.
+MANY_ROWS, CATCHING_UP = 5_000, 5
 PUBLISH_SCORES = 200
 # A page that must leave out most series stops looking after so many rounds and hands out a cursor to go on by.
 _LIST_ROUNDS = 10
@@ -85,105 +80,84 @@ class ScoringService:
         self._database = database
         self._interval_seconds = interval_seconds
         self._now = now
+        self._ledgers: dict[str, Ledger] = {}
 
     # What comes in
 
-    async def count(self, events: Sequence[Event[FeedbackReceivedV1]], uow: UnitOfWork) -> None:
-        """Count the answers of a batch and take back what they replace; scores that change become due.
+    async def take(self, blocks_in: Sequence[Block], uow: UnitOfWork) -> None:
+        """Store blocks of answers, to be counted soon."""
+        if blocks_in:
+            await blocks.store(uow, blocks_in)
 
-        Raises BadRecord for an answer that no rule can score.
-        """
-        read = ((answer_of(event), event) for event in events)
-        versions = latest_versions(pair for pair in read if not pair[0].is_void)
-        if not versions:
-            return
-        deltas = await self._replace(versions, uow)
-        buckets = deltas.buckets()
-        if not buckets:
-            return
-        now = hour_of(await self._now(uow))
-        hours = deltas.hours()
-        await answers.keep_series(uow, (deltas.series[identity] for identity in hours))
-        await answers.add(uow, buckets)
-        await self._start_clocks({deltas.series[identity].workspace for identity in hours}, now, uow)
-        await self._mark(deltas, hours, now, uow)
+    # What is counted and goes out
 
-    async def _replace(self, versions: Sequence[tuple[Any, Event[Any]]], uow: UnitOfWork) -> Deltas:
-        by_key = {answer.key: (answer, event) for answer, event in versions}
-        deltas = Deltas()
-        for feedback_id, workspace, replaced in await answers.keep_answers(uow, [answer for answer, _ in versions]):
-            answer, event = by_key[workspace, feedback_id]
-            if replaced is not None:
-                deltas.add(replaced, -1, event)
-            deltas.add(answer, 1, event)
-        return deltas
-
-    async def _mark(self, deltas: Deltas, hours: Mapping[str, int], now: int, uow: UnitOfWork) -> None:
-        marks = [
-            (deltas.series[identity].workspace, identity, days, cause.id, cause.correlation_id, cause.traceparent)
-            for identity, hour in hours.items()
-            for cause in (deltas.causes[identity],)
-            for days in windows_touched(hour, now)
-        ]
-        if marks:
-            await publication.mark(uow, sorted(marks, key=lambda mark: mark[:3]), self._interval_seconds)
-
-    # The hour turns
-
-    async def _start_clocks(self, workspaces: Iterable[str], now: int, uow: UnitOfWork) -> None:
-        for workspace in await publication.start_clocks(uow, workspaces, now):
-            await uow.schedule(TICK, workspace, workspace=workspace, payload={}, due_at=as_of(now))
-
-    async def tick(self, workspace: str, payload: Mapping[str, Any], uow: UnitOfWork) -> None:
-        """Make due what changed in `workspace` because hours have passed since the last tick, however many.
-
-        Many series take several timers: `payload` is where the last one stopped.
-        """
-        now = payload.get("now") or hour_of(await self._now(uow))
-        before = await publication.clock_hour(uow, workspace)
-        if before is None or before >= now:
-            await uow.schedule(TICK, workspace, workspace=workspace, payload={}, due_at=as_of(before or now))
-            return
-        after = UUID(payload["after"]) if "after" in payload else None
-        series = await publication.series_after(uow, workspace, after, TICK_SERIES)
-        cause = name_id("tick", workspace, str(now))
-        await publication.mark_moved(uow, workspace, series, before, now, cause, self._interval_seconds)
-        if len(series) == TICK_SERIES:
-            rest = {"now": now, "after": str(series[-1])}
-            await uow.schedule(TICK, workspace, workspace=workspace, payload=rest, due_at=start_of_hour(now))
-        else:
-            await publication.set_clock(uow, workspace, now)
-            await uow.schedule(TICK, workspace, workspace=workspace, payload={}, due_at=as_of(now))
-
-    # What goes out
-
-    async def publish_due(self) -> int:
-        """Compute and publish what is due, at most PUBLISH_SCORES at once; how many were due."""
-        async with self._database.unit_of_work() as uow:
-            due = await publication.take_due(uow, PUBLISH_SCORES)
-            if due:
-                now = hour_of(await self._now(uow))
-                await publication.settle(uow, await self._publish(due, now, uow))
-        return len(due)
-
-    async def _publish(self, due: Sequence[Due], now: int, uow: UnitOfWork) -> list[Settled]:
-        # Read behind the locks of `take_due`: what is committed later finds its series not due and makes it due again.
-        sums = await reading.sums(uow, list({one.key: None for one in due}), spans(now))
-        settled: list[Settled] = []
-        for one in due:
-            score = self._score(one.key, one.days, sums[one.key])
-            data = _updated(one, score, as_of(now))
-            content = data.model_dump(mode="json", exclude_none=True, exclude={"as_of", "cause"})
-            sent = content != one.content
-            if sent:
-                uow.publish(_event(one, data))
-            settled.append(Settled(one, sent, data.model_dump_json(exclude_none=True, exclude={"as_of", "cause"})))
-        return settled
-
-    async def seconds_to_next_due(self) -> float | None:
-        """How long until something is due; None when nothing is."""
+    async def waiting(self) -> set[str]:
+        """Workspaces in which there is something to do."""
         async with self._database.glance() as reader:
-            return await publication.seconds_to_next_due(reader)
+            found = await publication.waiting(reader, hour_of(await self._now(reader)))
+        first = {name: ledger.first_due(self._interval_seconds) for name, ledger in self._ledgers.items()}
+        return found | {name for name, moment in first.items() if moment is not None and moment <= time.monotonic()}
+
+    async def project(self, workspace: str) -> bool:
+        """Count what has come, move the windows, publish what may go; True when there is more to do at once."""
+        try:
+            async with self._database.unit_of_work() as uow:
+                hour = hour_of(await self._now(uow))
+                progress = await publication.lock(uow, workspace, hour)
+                ledger = self._ledgers.get(workspace)
+                if ledger is None or ledger.progress.passes != progress.passes:
+                    ledger = self._ledgers[workspace] = await open_ledger(uow, workspace, progress, hour)
+                fresh = await blocks.fresh(uow, workspace, PROJECT_ROWS)
+                if fresh:
+                    await count(uow, ledger, fresh, hour)
+                await turn_hour(uow, ledger, hour)
+                rows = sum(len(one.block.rows) for one in fresh)
+                interval = self._interval_seconds * (CATCHING_UP if rows >= MANY_ROWS else 1)
+                published = await self._publish(uow, ledger, hour, interval)
+                await merge_small(uow, ledger)
+                ledger.progress = await publication.save(uow, workspace, ledger.progress, *ledger.restart_at())
+        except BaseException:
+            self._ledgers.pop(workspace, None)  # it may know more than the database does
+            raise
+        return published == PUBLISH_SCORES or rows >= PROJECT_ROWS
+
+    async def _publish(self, uow: UnitOfWork, ledger: Ledger, hour: int, interval_seconds: float) -> int:
+        unknown = [one for one in ledger.due if one not in ledger.published][:PUBLISH_SCORES]
+        if unknown:
+            known = await publication.published(uow, ledger.workspace, unknown)
+            ledger.keep_published({one: known.get(one) for one in unknown})
+        going = ledger.may_go(interval_seconds, PUBLISH_SCORES)
+        if not going:
+            return 0
+        keys = {series: ledger.key_of(series) for series, _ in going}
+        sums = await reading.sums(uow, ledger.workspace, list(filter(None, keys.values())), spans(hour))
+        sent: dict[tuple[str, int], Published] = {}
+        for one in going:
+            key, (_, days) = keys[one[0]], one
+            if key is None:
+                continue  # its series is gone
+            last = ledger.published[one]
+            data = _updated(key, days, self._score(key, days, sums[key]), as_of(hour), ledger.due[one])
+            content = data.model_dump(mode="json", exclude_none=True, exclude={"as_of", "cause"})
+            if last is None or content != last.content:
+                number = 1 if last is None else last.publication + 1
+                uow.publish(_event(key, days, number, data, ledger.due[one].cause))
+                sent[one] = Published(time.monotonic(), number, content)
+        if sent:
+            await publication.settle(uow, ledger.workspace, sent)
+        ledger.keep_published(sent)
+        ledger.settled(going)
+        return len(going)
+
+    def next_due(self) -> float | None:
+        """Seconds until something that is held back may be published; None when nothing is."""
+        times = (ledger.first_due(self._interval_seconds) for ledger in self._ledgers.values())
+        first = min((moment for moment in times if moment is not None), default=None)
+        return None if first is None else first - time.monotonic()
+
+    def forget(self) -> None:
+        """Another process projects from now on."""
+        self._ledgers.clear()
 
     def _score(self, key: SeriesKey, days: int, segments: scores.Segments) -> Score:
         current = scores.window_sums(segments, days)
@@ -223,7 +197,7 @@ class ScoringService:
             after=after or ("", 0),
             limit=limit,
         )
-        sums = await reading.sums(reader, list({key: None for key, _ in rows}), spans(now)) if rows else {}
+        sums = await reading.sums(reader, workspace, list({key: None for key, _ in rows}), spans(now)) if rows else {}
         return [ListedScore(key, WINDOW_OF[days], self._score(key, days, sums[key])) for key, days in rows]
 
     async def history(self, key: SeriesKey, first: date, last: date, days: int) -> ScoreHistory:
@@ -247,13 +221,13 @@ def _days(item: ListedScore) -> int:
     return next(days for days, window in WINDOW_OF.items() if window == item.window)
 
 
-def _updated(due: Due, score: Score, moment: datetime) -> ScoreUpdatedV1:
+def _updated(key: SeriesKey, days: int, score: Score, moment: datetime, due: Due) -> ScoreUpdatedV1:
     return ScoreUpdatedV1.model_validate(
         {
-            "series": due.key.in_window(WINDOW_OF[due.days]),
+            "series": key.in_window(WINDOW_OF[days]),
             "formula": score.formula,
             "as_of": moment,
-            "cause": due.cause,
+            "cause": "tick" if due.cause is None else "feedback",
             "value": score.value,
             "n": score.n,
             "promoters": score.promoters,
@@ -268,17 +242,11 @@ def _updated(due: Due, score: Score, moment: datetime) -> ScoreUpdatedV1:
     )
 
 
-def _event(due: Due, data: ScoreUpdatedV1) -> Event[ScoreUpdatedV1]:
+def _event(key: SeriesKey, days: int, number: int, data: ScoreUpdatedV1, cause: Cause | None) -> Event[ScoreUpdatedV1]:
     """The n-th publication of a series always has the same id."""
-    event_id = name_id("score", series_id(due.key), str(due.days), str(due.publication + 1))
-    started = started_here(due.key.workspace, data, correlation_id=due.correlation_id, event_id=event_id)
-    return Event(
-        id=started.id,
-        source=started.source,
-        time=started.time,
-        workspace=started.workspace,
-        correlation_id=started.correlation_id,
-        causation_id=due.causation_id,
-        data=data,
-        traceparent=due.traceparent,
-    )
+    event_id = name_id("score", series_id(key), str(days), str(number))
+    correlation_id = cause.correlation_id if cause else name_id("tick", key.workspace, data.as_of.isoformat())
+    started = started_here(key.workspace, data, correlation_id=correlation_id, event_id=event_id)
+    if cause is None:
+        return started
+    return replace(started, causation_id=cause.event_id, traceparent=cause.traceparent)

@@ -7,7 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import numpy as np
 
+from services.scoring.domain.answers import ids_of
+from services.scoring.repository.blocks import unpack
 from shared.bus import codec
 from shared.bus.connect import connect
 from shared.bus.port import BusUnavailable, TopicPartition
@@ -16,7 +19,7 @@ from shared.core.errors import BadRecord, CloseloopError
 
 GROUPS = ("scoring", "routing", "notifier")
 # Where each service keeps what it knows of a piece of feedback.
-OWN = {"scoring": "scoring.answer", "routing": "routing.feedback", "notifier": "notifier.feedback"}
+OWN = {"routing": "routing.feedback", "notifier": "notifier.feedback"}
 _TRIES = 60
 _PAGE = 1000
 
@@ -68,9 +71,14 @@ class Evidence:
     async def effects(self, group: str, events: Collection[UUID]) -> list[UUID]:
         """Effects of `events` in the group, in the order of their commits within a partition."""
         found = await self.rows(
-            f"select event_id from {group}.fault_effect where event_id = any($1::uuid[]) order by n", list(events)
+            f"select event_id, place from {group}.fault_effect where event_id = any($1::uuid[]) order by n",
+            list(events),
         )
-        return [UUID(str(row[0])) for row in found]
+        places: dict[Any, str | None] = {}
+        for row in found:
+            places.setdefault(row[0], row[1])
+        # A group that knows repeats by its own state may see an event twice in the log, but no record twice.
+        return [UUID(str(row[0])) for row in found if row[1] == places[row[0]]]
 
     async def waits(self, group: str, accepted: Mapping[UUID, float]) -> dict[UUID, float]:
         """Seconds from the acceptance of each event (Unix time) to its first effect in the group."""
@@ -83,6 +91,8 @@ class Evidence:
 
     async def known(self, group: str, feedback: Collection[UUID]) -> set[UUID]:
         """Which of these pieces of feedback the service's own table has."""
+        if group == "scoring":
+            return set(feedback) & {key for key, _ in await self._counted()}
         found = await self.rows(
             f"select feedback_id from {OWN[group]} where feedback_id = any($1::uuid[])", list(feedback)
         )
@@ -91,13 +101,23 @@ class Evidence:
     async def miscounted(self) -> str | None:
         """Scoring's sums against its answers: a doubled effect makes a score wrong. None when they agree."""
         # Every answer of the load is one nps point in the series without a dimension.
-        found = await self.rows(
-            "select (select count(*) from scoring.answer a where survey = 'fault' and not removed) as answers, "
-            "(select coalesce(sum(b.n), 0) from scoring.bucket b join scoring.series s on s.id = b.series "
-            " and s.workspace = b.workspace where b.grain = 'd' and s.name = 'nps|transactional|') as counted"
+        answers = sum(survey == "fault" for _, survey in await self._counted())
+        counted = await self.value(
+            "select coalesce(sum(day.n), 0) from scoring.day join scoring.series s on s.id = day.series "
+            "and s.workspace = day.workspace where s.name = 'nps|transactional|'"
         )
-        answers, counted = found[0]
         return None if answers == counted else f"scoring has {answers} answers and counts {counted} in its sums"
+
+    async def _counted(self) -> list[tuple[UUID, str | None]]:
+        """(feedback, survey) of every version that scoring counts and that is not removed."""
+        found: list[tuple[UUID, str | None]] = []
+        for stored in await self.rows("select * from scoring.block where first_row is not null"):
+            block = unpack(stored["workspace"], stored["head"], stored["rows"])
+            live = np.setdiff1d(np.flatnonzero(block.rows["parts"]), stored["dead"])
+            rows = block.rows[live][block.rows["removed"][live] == 0]
+            surveys = (block.origins[origin].survey for origin in rows["origin"].tolist())
+            found += zip(ids_of(rows), surveys, strict=True)
+        return found
 
     async def moves(self) -> list[tuple[str, int, int]]:
         """Every move of every position."""

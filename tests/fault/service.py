@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from shared.contracts.envelope import Event
+from shared.bus import codec
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork
@@ -30,7 +30,7 @@ TIMER = "fault"
 _AT = "at timestamptz default clock_timestamp()"
 _CREATE = (
     "select pg_advisory_xact_lock(hashtext('fault ledger'))",
-    f"create table if not exists fault_effect (n bigserial primary key, group_name text, event_id uuid, {_AT})",
+    f"create table if not exists fault_effect (n bigserial, group_name text, event_id uuid, place text, {_AT})",
     "create index if not exists fault_effect_event on fault_effect (event_id)",
     f"create table if not exists fault_timer (key text, due_at timestamptz, {_AT})",
     f"create table if not exists fault_move (n bigserial, place text, before bigint, after bigint, {_AT})",
@@ -45,7 +45,8 @@ _CREATE = (
        for each row execute function fault_moved()""",
 )
 _NOTE = """
-insert into fault_effect (group_name, event_id) select :group, unnest(cast(:ids as uuid[]))"""
+insert into fault_effect (group_name, event_id, place)
+select :group, event_id, place from unnest(cast(:ids as uuid[]), cast(:places as text[])) as effect (event_id, place)"""
 _FIRED = """
 insert into fault_timer (key, due_at)
 select key, cast(due_at as timestamptz)
@@ -56,17 +57,19 @@ class Broken(Exception):
     """What the handler raises while it is broken."""
 
 
-def noted(group: str, handle: Handler) -> Handler:
+def noted(group: str, handle: Handler, *, raw: bool) -> Handler:
     """The handler, with a line in the ledger per piece of feedback."""
     broken = Path(os.environ["FAULT_FOLDER"]) / f"broken-{group}"
 
-    async def handle_and_note(events: Sequence[Event[Any]], uow: UnitOfWork) -> None:
+    async def handle_and_note(handed: Sequence[Any], uow: UnitOfWork) -> None:
         if broken.exists():
             raise Broken(group)
-        await handle(events, uow)
-        ids = [event.id for event in events if isinstance(event.data, FeedbackReceivedV1)]
-        if ids:
-            await uow.execute(_NOTE, {"group": group, "ids": ids})
+        await handle(handed, uow)
+        placed = [(codec.decode(one), f"{one.partition}/{one.offset}") if raw else (one, None) for one in handed]
+        effects = [(event.id, place) for event, place in placed if isinstance(event.data, FeedbackReceivedV1)]
+        if effects:
+            ids, places = zip(*effects, strict=True)
+            await uow.execute(_NOTE, {"group": group, "ids": list(ids), "places": list(places)})
 
     return handle_and_note
 
@@ -82,7 +85,9 @@ def install(name: str) -> None:
     consume, fire_others, service = Composition.consume, Composition.fire, Composition.service
 
     def consume_noted(self: Composition, subscription: Subscription) -> None:
-        consume(self, replace(subscription, handle=noted(subscription.group, subscription.handle)))
+        consume(
+            self, replace(subscription, handle=noted(subscription.group, subscription.handle, raw=subscription.raw))
+        )
 
     def fire_ours_too(self: Composition, handlers: dict[str, TimerHandler]) -> None:
         fire_others(self, {**handlers, TIMER: fire})

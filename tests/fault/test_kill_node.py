@@ -21,9 +21,14 @@ import httpx
 from services.node.demo.brand import Chooser, customers
 from services.node.demo.history import answer
 from shared.bus import codec
+from shared.bus.connect import connect
+from shared.bus.port import TopicPartition
+from shared.contracts.feedback_received import FeedbackReceivedV1
+from shared.contracts.topics import FEEDBACK_RECEIVED
 from shared.core.errors import Unavailable
 from shared.db.database import Database
 from shared.db.embedded import EmbeddedPostgres
+from tests.integration.scoring.support import kept
 from tests.load.node import NodeProcess
 from tests.support.poll import eventually
 from tests.support.smtp import Accepted, smtp_server
@@ -163,6 +168,8 @@ async def _lost(url: str, group: str, accepted: list[UUID]) -> int:
     database = Database(url, group, encode=codec.encode, pool_size=1)
 
     async def missing() -> int:
+        if group == "scoring":
+            return len(await _uncounted(url, database, accepted))
         async with database.reader() as reader:
             count = await reader.scalar(
                 "select count(*) from unnest(cast(:ids as uuid[])) as accepted (id) where not exists "
@@ -182,6 +189,25 @@ async def _lost(url: str, group: str, accepted: list[UUID]) -> int:
         return 0
     finally:
         await database.stop()
+
+
+async def _uncounted(url: str, database: Database, accepted: list[UUID]) -> set[UUID]:
+    """Accepted events that are not in the log, or whose answer scoring does not count."""
+    counted = {feedback_id for _, feedback_id, *_ in await kept(database)}
+    bus = connect("postgres", url)
+    await bus.start()
+    try:
+        found: dict[UUID, FeedbackReceivedV1] = {}
+        for partition, (first, end) in (await bus.offsets(FEEDBACK_RECEIVED.name)).items():
+            at = first
+            while at < end:
+                records = await bus.read(TopicPartition(FEEDBACK_RECEIVED.name, partition), at, 1000)
+                found |= {event.id: event.data for event in map(codec.decode, records)}
+                at = records[-1].offset + 1
+    finally:
+        await bus.stop()
+    rated = {key for key, data in found.items() if data.ratings and data.feedback_id not in counted}
+    return {key for key in accepted if key not in found or key in rated}
 
 
 async def _settled(database: Database) -> dict[str, int] | None:

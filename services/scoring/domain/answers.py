@@ -1,117 +1,127 @@
-"""What an answer adds to which series, in exact integers, so that taking it back leaves nothing behind."""
+"""Answers as rows: what is kept of each version, exactly and in little room, so that it can be taken back.
 
-import json
-from collections.abc import Iterable
+A row is one rating of one version of one feedback. What many answers share stands once in a block of rows: where they
+come from (Origin) and what was asked (Question). A version without a rating has one row that says so.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, NamedTuple, cast
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-from services.scoring.domain.windows import Grain, hour_of
-from shared.contracts.envelope import Event
-from shared.contracts.feedback_received import FeedbackReceivedV1, Metric, Rating, SurveyType, band_of
-from shared.contracts.score_updated import Series
-from shared.core.errors import BadRecord
-from shared.core.ids import name_id
+import numpy as np
+from numpy.typing import NDArray
 
-# Order matters: it is the order of `Answer.dimensions` and of the columns that store them.
-DIMENSIONS: tuple[str, ...] = ("touchpoint", "department", "product", "segment", "channel", "wave")
-DIMENSION_SETS: tuple[tuple[str, ...], ...] = ((), *((name,) for name in DIMENSIONS), ("department", "touchpoint"))
-_PLACES: tuple[tuple[int, ...], ...] = tuple(
-    tuple(DIMENSIONS.index(name) for name in names) for names in DIMENSION_SETS
+from shared.contracts.envelope import Event
+from shared.contracts.feedback_received import FeedbackReceivedV1, Metric, Rating, SurveyType
+from shared.core.errors import BadRecord
+
+T = TypeVar("T")
+Rows = NDArray[np.void]
+ROW = np.dtype(
+    [
+        ("id_high", "<u8"),
+        ("id_low", "<u8"),
+        ("person_high", "<u8"),
+        ("person_low", "<u8"),
+        ("revision", "<i8"),
+        ("at", "<i8"),  # microseconds since 1970
+        ("value", "<f8"),
+        ("origin", "<u2"),
+        ("question", "<u2"),
+        ("parts", "u1"),  # rows of this version on its first row, 0 on the others
+        ("removed", "u1"),
+    ]
 )
+# The question of a version without ratings.
+NOTHING_ASKED = 0xFFFF
+# Origins that one block can have, because rows name them in two bytes.
+MOST_ORIGINS = 0xFFFF
+
+# Order matters: it is the order of `Origin.values` and of the columns that store them.
+DIMENSIONS: tuple[str, ...] = ("touchpoint", "department", "product", "segment", "channel", "wave")
 
 # Values count to six decimals. Beyond the limit a sum of squares would leave what a float can show.
 MICRO = 1_000_000
 SCALE_LIMIT = 1e9
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
-class Point(NamedTuple):
-    """One rating as it is added up. `measure` is what may be added together: a formula, and for means the scale."""
+class Origin(NamedTuple):
+    """Where an answer comes from."""
+
+    survey_type: SurveyType
+    survey: str | None
+    touchpoint: str | None
+    department: str | None
+    product: str | None
+    segment: str | None
+    channel: str | None
+    wave: str | None
+
+    @property
+    def values(self) -> tuple[str | None, ...]:
+        """The values of DIMENSIONS."""
+        return self[2:]
+
+
+class Question(NamedTuple):
+    """What was asked, and how its answers become a score."""
 
     metric: Metric
-    measure: str
-    top: int
-    """1 for a promoter, or for one of the two best points."""
-    bottom: int
-    """1 for a detractor."""
-    micro: int
-    """The value in millionths where the formula is a mean, else 0."""
-    value: float
+    formula: str
     scale_min: float
     scale_max: float
 
+    @property
+    def measure(self) -> str:
+        """What may be added together: a formula, and for means the scale."""
+        return self.formula if self.formula != "mean" else f"mean:{self.scale_min:.12g}:{self.scale_max:.12g}"
+
+    def bands(self) -> tuple[float, float]:
+        """From which value on an answer is at the top, and up to which at the bottom; infinite where there is none."""
+        if self.formula == "nps":
+            return 9, 6
+        return (top_two_from(self.scale_min, self.scale_max) if self.formula == "top_two" else np.inf), -np.inf
+
+
+class Cause(NamedTuple):
+    """The event that a change came with."""
+
+    event_id: UUID
+    correlation_id: UUID
+    traceparent: str | None
+
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One version of one feedback. `points` is empty for a removal, and where nothing was rated."""
+class Block:
+    """Rows of one workspace. `origins` and `questions` are what the rows' numbers mean; `causes` has for each origin
+    the last event with it, where that is still of interest."""
 
     workspace: str
+    rows: Rows
+    origins: Sequence[Origin]
+    questions: Sequence[Question]
+    causes: Sequence[Cause | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of one feedback before it becomes rows."""
+
     feedback_id: UUID
+    person: UUID | None
     revision: int
     removed: bool
-    occurred_at: datetime
-    survey_type: SurveyType
-    survey: str | None
-    customer_id: UUID | None
-    dimensions: tuple[str | None, ...]
-    points: tuple[Point, ...]
-
-    @property
-    def key(self) -> tuple[str, UUID]:
-        """Whose version it is."""
-        return self.workspace, self.feedback_id
-
-    @property
-    def rank(self) -> tuple[int, bool]:
-        """Of two versions the higher rank counts; a removal wins over the revision it names."""
-        return self.revision, self.removed
-
-    @property
-    def is_void(self) -> bool:
-        """True where it adds nothing and no earlier version can exist: nothing to remember."""
-        return not self.points and not self.removed and self.revision == 0
+    at: datetime
+    origin: Origin
+    ratings: tuple[tuple[Question, float], ...]
 
 
-class SeriesKey(NamedTuple):
-    """A series without its window. `dimensions` are sorted by name."""
-
-    workspace: str
-    metric: Metric
-    survey_type: SurveyType
-    dimensions: tuple[tuple[str, str], ...]
-
-    def in_window(self, window: str) -> Series:
-        """The series as contracts name it."""
-        return Series.model_validate(
-            {
-                "metric": self.metric,
-                "survey_type": self.survey_type,
-                "window": window,
-                "dimensions": dict(self.dimensions),
-            }
-        )
-
-
-@lru_cache(maxsize=100_000)
-def series_id(key: SeriesKey) -> str:
-    """The id under which a series is stored, as 32 hexadecimal digits: the same everywhere, so nobody looks it up.
-
-    A string and not a UUID, because batches hash and sort thousands of them, and strings do that several times faster.
-    """
-    return name_id("series", key.workspace, series_name(key)).hex
-
-
-@lru_cache(maxsize=100_000)
-def series_name(key: SeriesKey) -> str:
-    """`metric|survey_type|dimensions`: the contract's spelling without the window; lists go by it."""
-    metric, survey_type, _, dimensions = key.in_window("7d").name().split("|")
-    return f"{metric}|{survey_type}|{dimensions}"
-
-
-def answer_of(event: Event[FeedbackReceivedV1]) -> Answer:
-    """The answer in an event. Raises BadRecord for what no rule can score.
+def version_of(event: Event[FeedbackReceivedV1]) -> Version:
+    """What an event says. Raises BadRecord for what no rule can score.
 
     It counts at `occurred_at`, but never later than `received_at`: a clock ahead of ours must not put answers into
     hours to come, and this rule gives the same again at a replay. A rating that no survey asked for (the stars of a
@@ -119,38 +129,43 @@ def answer_of(event: Event[FeedbackReceivedV1]) -> Answer:
     """
     data = event.data
     try:
-        occurred_at = min(data.occurred_at, data.received_at).astimezone(UTC)
+        at = min(data.occurred_at, data.received_at).astimezone(UTC)
     except OverflowError:
         raise BadRecord("occurred_at is outside the calendar") from None
-    asked = data.survey.type if data.survey else ("transactional" if data.touchpoint else "relational")
-    wave = data.survey.wave if data.survey else None
-    return Answer(
-        workspace=event.workspace,
+    survey = data.survey
+    return Version(
         feedback_id=data.feedback_id,
+        person=data.customer_id,
         revision=data.revision,
         removed=data.removed,
-        occurred_at=occurred_at,
-        survey_type=asked,
-        survey=data.survey.id if data.survey else None,
-        customer_id=data.customer_id,
-        dimensions=(data.touchpoint, data.department, data.product, data.segment, data.channel, wave),
-        points=() if data.removed else tuple(point_of(rating) for rating in data.ratings),
+        at=at,
+        origin=Origin(
+            survey_type=survey.type if survey else ("transactional" if data.touchpoint else "relational"),
+            survey=survey.id if survey else None,
+            touchpoint=data.touchpoint,
+            department=data.department,
+            product=data.product,
+            segment=data.segment,
+            channel=data.channel,
+            wave=survey.wave if survey else None,
+        ),
+        ratings=() if data.removed else tuple((question_of(rating), rating.value) for rating in data.ratings),
     )
 
 
-def point_of(rating: Rating) -> Point:
-    """A rating by its own formula. Raises BadRecord."""
+def question_of(rating: Rating) -> Question:
+    """What a rating answers. Raises BadRecord where its formula cannot score it."""
     low, high = rating.scale_min, rating.scale_max
     if max(abs(low), abs(high)) > SCALE_LIMIT:
         raise BadRecord(f"{rating.metric}: a scale beyond ±{SCALE_LIMIT:g} cannot be scored")
-    if rating.formula == "nps":
-        if (low, high) != (0, 10):
-            raise BadRecord(f"{rating.metric}: the formula nps needs the scale 0–10, not {low:g}–{high:g}")
-        band = band_of(rating.value)
-        return _point(rating, "nps", top=band == "promoter", bottom=band == "detractor")
-    if rating.formula == "top_two":
-        return _point(rating, "top_two", top=rating.value >= top_two_from(low, high))
-    return _point(rating, f"mean:{low:.12g}:{high:.12g}", micro=round(rating.value * MICRO))
+    if rating.formula == "nps" and (low, high) != (0, 10):
+        raise BadRecord(f"{rating.metric}: the formula nps needs the scale 0–10, not {low:g}–{high:g}")
+    return Question(rating.metric, rating.formula, low, high)
+
+
+def is_void(*, revision: int, removed: bool, ratings: Sequence[Any]) -> bool:
+    """True where a version adds nothing and no earlier one can exist: nothing to remember."""
+    return not ratings and not removed and revision == 0
 
 
 def top_two_from(low: float, high: float) -> float:
@@ -158,102 +173,51 @@ def top_two_from(low: float, high: float) -> float:
     return high - 1 if high - low >= 2 else high
 
 
-def _point(rating: Rating, measure: str, *, top: bool = False, bottom: bool = False, micro: int = 0) -> Point:
-    return Point(rating.metric, measure, int(top), int(bottom), micro, rating.value, rating.scale_min, rating.scale_max)
+def microseconds(moment: datetime) -> int:
+    """Since 1970, exactly."""
+    return (moment - _EPOCH) // _MICROSECOND
 
 
-def dump_points(points: Iterable[Point]) -> str:
-    """Points as JSON rows, for storing."""
-    return json.dumps([list(point) for point in points])
+def moment_of(at: int) -> datetime:
+    """Undo `microseconds`."""
+    return _EPOCH + at * _MICROSECOND
 
 
-def load_points(stored: Iterable[Iterable[Any]]) -> tuple[Point, ...]:
-    """Undo `dump_points` (of decoded JSON)."""
-    return tuple(Point(*row) for row in stored)
+def ids_of(rows: Rows, low: str = "id_low", high: str = "id_high") -> list[UUID]:
+    """The ids of rows; or with other names the persons."""
+    pairs = zip(rows[high].tolist(), rows[low].tolist(), strict=True)
+    return [UUID(int=high_half << 64 | low_half) for high_half, low_half in pairs]
 
 
-@lru_cache(maxsize=100_000)
-def series_of(
-    workspace: str, metric: Metric, survey_type: SurveyType, values: tuple[str | None, ...]
-) -> tuple[tuple[str, SeriesKey], ...]:
-    """Every series (id, key) that an answer with `metric` and these values of DIMENSIONS belongs to."""
-    found: list[tuple[str, SeriesKey]] = []
-    for names, places in zip(DIMENSION_SETS, _PLACES, strict=True):
-        picked = tuple(values[place] for place in places)
-        if None not in picked:
-            dimensions = cast("tuple[tuple[str, str], ...]", tuple(zip(names, picked, strict=True)))
-            key = SeriesKey(workspace, metric, survey_type, dimensions)
-            found.append((series_id(key), key))
-    return tuple(found)
-
-
-class Bucket(NamedTuple):
-    """Address of one stored sum: a series and measure in one hour or one UTC day."""
-
-    workspace: str
-    series: str
-    grain: Grain
-    slot: int
-    measure: str
-
-
-class Deltas:
-    """What a batch changes: sums per bucket [n, top, bottom, total, squares], and the series and events behind."""
+class Numbering(Generic[T]):
+    """Numbers for things, given in the order in which they are met."""
 
     def __init__(self) -> None:
-        self.series: dict[str, SeriesKey] = {}
-        self.causes: dict[str, Event[Any]] = {}
-        self._hours: dict[tuple[str, str, int], list[int]] = {}
+        self.met: list[T] = []
+        self._numbers: dict[T, int] = {}
 
-    def add(self, answer: Answer, sign: int, cause: Event[Any]) -> None:
-        """Count an answer (sign 1) or take it back (sign −1)."""
-        hour = hour_of(answer.occurred_at)
-        for point in answer.points:
-            top, bottom, micro = sign * point.top, sign * point.bottom, sign * point.micro
-            squares = micro * point.micro
-            for identity, key in series_of(answer.workspace, point.metric, answer.survey_type, answer.dimensions):
-                sums = self._hours.get((identity, point.measure, hour))
-                if sums is None:
-                    sums = self._hours[identity, point.measure, hour] = [0, 0, 0, 0, 0]
-                # Unrolled: this runs once per answer and series, the hottest lines of the batch.
-                sums[0] += sign
-                sums[1] += top
-                sums[2] += bottom
-                sums[3] += micro
-                sums[4] += squares
-                self.series[identity] = key
-                self.causes[identity] = cause
+    def number(self, one: T) -> int:
+        """The number of one, a new one if need be."""
+        number = self._numbers.setdefault(one, len(self.met))
+        if number == len(self.met):
+            self.met.append(one)
+        return number
 
-    def hours(self) -> dict[str, int]:
-        """Series that really change → the latest hour in which they do."""
-        latest: dict[str, int] = {}
-        for (identity, _, hour), sums in self._hours.items():
-            if any(sums) and latest.get(identity, hour) <= hour:
-                latest[identity] = hour
-        return latest
-
-    def buckets(self) -> list[tuple[Bucket, list[int]]]:
-        """The sums to add, by hour and by day, in the one order in which everybody locks them."""
-        days: dict[tuple[str, str, int], list[int]] = {}
-        found: list[tuple[Bucket, list[int]]] = []
-        for (identity, measure, hour), sums in self._hours.items():
-            if any(sums):
-                found.append((Bucket(self.series[identity].workspace, identity, "h", hour, measure), sums))
-                day = days.setdefault((identity, measure, hour // 24), [0, 0, 0, 0, 0])
-                for place, amount in enumerate(sums):
-                    day[place] += amount
-        for (identity, measure, slot), sums in days.items():
-            if any(sums):
-                found.append((Bucket(self.series[identity].workspace, identity, "d", slot, measure), sums))
-        found.sort()  # addresses are unique: the sums are never compared
-        return found
+    def __contains__(self, one: T) -> bool:
+        return one in self._numbers
 
 
-def latest_versions(answers: Iterable[tuple[Answer, Event[Any]]]) -> list[tuple[Answer, Event[Any]]]:
-    """Of each feedback the version that counts (the first of equals), in the one order in which everybody locks."""
-    chosen: dict[tuple[str, UUID], tuple[Answer, Event[Any]]] = {}
-    for answer, event in answers:
-        held = chosen.get(answer.key)
-        if held is None or held[0].rank < answer.rank:
-            chosen[answer.key] = (answer, event)
-    return [chosen[key] for key in sorted(chosen)]
+class Tables:
+    """Numbers for the origins and questions of one workspace, over all its blocks."""
+
+    def __init__(self) -> None:
+        self.origins: Numbering[Origin] = Numbering()
+        self.questions: Numbering[Question] = Numbering()
+
+    def renumbered(self, block: Block) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The numbers here of a block's origins and questions, row by row; −1 for no question."""
+        origins = np.array([self.origins.number(one) for one in block.origins], dtype=np.int64)
+        questions = np.array([*map(self.questions.number, block.questions), -1], dtype=np.int64)
+        asked = block.rows["question"].astype(np.int64)
+        asked[asked == NOTHING_ASKED] = len(block.questions)
+        return origins[block.rows["origin"]], questions[asked]

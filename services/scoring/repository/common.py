@@ -6,7 +6,8 @@ from typing import Any, cast
 
 from sqlalchemy import Executable, Row, text
 
-from services.scoring.domain.answers import DIMENSIONS, SeriesKey
+from services.scoring.domain.answers import DIMENSIONS
+from services.scoring.domain.series import SeriesKey
 from shared.db.database import Reader
 from shared.db.unit_of_work import UnitOfWork
 

@@ -6,55 +6,70 @@ from typing import Any, cast
 
 from sqlalchemy import Row, text
 
-from services.scoring.domain.answers import DIMENSIONS, SeriesKey, series_id
-from services.scoring.domain.scores import Measured, Segments, Tally
+from services.scoring.domain.answers import DIMENSIONS
+from services.scoring.domain.counting import HOURS_A_DAY
+from services.scoring.domain.scores import NOTHING, Measured, Segments, Tally
+from services.scoring.domain.series import SeriesKey, series_id
 from services.scoring.domain.windows import Span
 from services.scoring.repository.common import key_of, rows_of
+from services.scoring.repository.days import DayRow, unpack
 from shared.db.database import Reader
 from shared.db.unit_of_work import UnitOfWork
 
-_SUMS = text(
-    """select wanted.workspace, wanted.series, span.segment, held.measure,
+_WHOLE_DAYS = text(
+    """select wanted.series, span.segment, held.measure,
         sum(held.n) as n, sum(held.top) as top, sum(held.bottom) as bottom,
         sum(held.total) as total, sum(held.squares) as squares
-    from unnest(cast(:workspaces as text[]), cast(:series as uuid[])) as wanted (workspace, series)
-    cross join unnest(cast(:segments as integer[]), cast(:grains as text[]), cast(:lows as integer[]),
-                      cast(:highs as integer[])) as span (segment, grain, low, high)
-    cross join lateral (
-        select measure, sum(n) as n, sum(top) as top, sum(bottom) as bottom, sum(total) as total,
-               sum(squares) as squares
-        from bucket
-        where bucket.workspace = wanted.workspace and bucket.series = wanted.series and bucket.grain = span.grain
-          and slot between span.low and span.high
-        group by measure
-    ) as held
-    where held.n <> 0
-    group by wanted.workspace, wanted.series, span.segment, held.measure"""
+    from unnest(cast(:series as uuid[])) as wanted (series)
+    cross join unnest(cast(:segments as integer[]), cast(:lows as integer[]), cast(:highs as integer[]))
+        as span (segment, low, high)
+    join day as held on held.workspace = :workspace and held.series = wanted.series
+        and held.day between span.low and span.high
+    group by wanted.series, span.segment, held.measure having sum(held.n) <> 0"""
+)
+_SPLIT_DAYS = text(
+    """select series, day, measure, hours from day
+    where workspace = :workspace and series = any(cast(:series as uuid[])) and day = any(cast(:days as integer[]))"""
 )
 _DAILY = text(
-    """select slot, measure, n, top, bottom, total, squares from bucket
-    where workspace = :workspace and series = :series and grain = 'd' and slot between :first and :last and n <> 0
-    order by slot"""
+    """select day, measure, n, top, bottom, total, squares from day
+    where workspace = :workspace and series = :series and day between :first and :last and n <> 0 order by day"""
 )
 
 
 async def sums(
-    connection: Reader | UnitOfWork, keys: Sequence[SeriesKey], spans: Sequence[Span]
+    connection: Reader | UnitOfWork, workspace: str, keys: Sequence[SeriesKey], spans: Sequence[Span]
 ) -> dict[SeriesKey, Segments]:
     """The sums of each series by segment (domain/windows.py) and measure."""
     by_id = {series_id(key): key for key in keys}
-    values = {
-        "workspaces": [key.workspace for key in by_id.values()],
-        "series": list(by_id),
-        "segments": [span.segment for span in spans],
-        "grains": [span.grain for span in spans],
-        "lows": [span.low for span in spans],
-        "highs": [span.high for span in spans],
-    }
     found: dict[SeriesKey, dict[int, dict[str, Tally]]] = {key: defaultdict(dict) for key in keys}
-    for row in await rows_of(connection, _SUMS, values):
+    values = {"workspace": workspace, "series": list(by_id)}
+    whole = [span for span in spans if span.grain == "d"]
+    segments = {
+        "segments": [span.segment for span in whole],
+        "lows": [span.low for span in whole],
+        "highs": [span.high for span in whole],
+    }
+    for row in await rows_of(connection, _WHOLE_DAYS, values | segments):
         found[by_id[row.series.hex]][row.segment][row.measure] = _tally(row)
+    split: dict[int, list[Span]] = defaultdict(list)
+    for span in (span for span in spans if span.grain == "h"):
+        for day in range(span.low // HOURS_A_DAY, span.high // HOURS_A_DAY + 1):
+            split[day].append(span)
+    for row in await rows_of(connection, _SPLIT_DAYS, values | {"days": list(split)}):
+        of_series = found[by_id[row.series.hex]]
+        hours = unpack(row.hours)
+        for span in split[row.day]:
+            if (part := _part(hours, row.day, span)).n:
+                of_series[span.segment][row.measure] = of_series[span.segment].get(row.measure, NOTHING).plus(part)
     return cast("dict[SeriesKey, Segments]", found)
+
+
+def _part(row: DayRow, day: int, span: Span) -> Tally:
+    """The hours of a day that lie in a span."""
+    hours = slice(max(0, span.low - day * HOURS_A_DAY), span.high - day * HOURS_A_DAY + 1)
+    moments = [0, 0] if row.sums is None else row.sums[hours].sum(axis=0).tolist()
+    return Tally(*row.counts[hours].sum(axis=0).tolist(), *moments)
 
 
 async def daily(reader: Reader, key: SeriesKey, first: int, last: int) -> dict[int, Measured]:
@@ -62,7 +77,7 @@ async def daily(reader: Reader, key: SeriesKey, first: int, last: int) -> dict[i
     values = {"workspace": key.workspace, "series": series_id(key), "first": first, "last": last}
     found: dict[int, dict[str, Tally]] = defaultdict(dict)
     for row in await reader.all(_DAILY, values):
-        found[row.slot][row.measure] = _tally(row)
+        found[row.day][row.measure] = _tally(row)
     return cast("dict[int, Measured]", found)
 
 

@@ -24,12 +24,11 @@ from shared.db.embedded_host import programs
 from shared.db.migrate import upgrade
 from shared.runtime.consumer import ConsumerLoop
 from tests.architecture.operations_page import blocks, statements
-from tests.integration.scoring.support import NOW, answered, outbox, publish_all, rating, scoring
+from tests.integration.scoring.support import NOW, answered, count_all, kept, outbox, publish_all, rating, scoring
 from tests.support.harness import running, send, started_bus
 from tests.support.poll import eventually
 
-SUMS = "select * from bucket where n <> 0 order by workspace, series, grain, slot, measure"
-ANSWERS = "select * from answer order by workspace, feedback_id"
+SUMS = "select * from day where n <> 0 order by workspace, series, day, measure"
 BEGIN_AT_FIRST = statements("begin at the first record kept")
 
 
@@ -75,9 +74,10 @@ async def rows(database: Database, statement: str) -> Sequence[tuple[Any, ...]]:
 async def consuming(bus: Bus, made: tuple[ScoringService, Database]) -> AsyncIterator[None]:
     """Scoring's consumer, until it has read everything."""
     service, database = made
-    async with running(ConsumerLoop(bus, database, handlers.subscription(service))):
+    async with running(ConsumerLoop(bus, database, handlers.subscription(service, 50))):
         yield
         await eventually(lambda: at_the_end(bus, database))
+    await count_all(service)
 
 
 async def at_the_end(bus: Bus, database: Database) -> bool:
@@ -105,15 +105,15 @@ async def test_scores_are_rebuilt_from_the_log(database_url: str, bus: Bus, made
     async with consuming(bus, made):
         pass
     await publish_all(service)
-    before = [await rows(database, SUMS), await rows(database, ANSWERS), await last_published(database)]
+    before = [await rows(database, SUMS), await kept(database), await last_published(database)]
     assert all(before)
 
     # sums that are wrong, answers that are gone, and a score that was published from them
-    await execute(database_url, "update scoring.bucket set n = n + 3, top = top + 3, total = total + 3000000")
-    await execute(database_url, "delete from scoring.answer where get_byte(uuid_send(feedback_id), 15) % 2 = 0")
+    await execute(database_url, "update scoring.day set n = n + 3, top = top + 3")
+    await execute(database_url, "delete from scoring.block where id % 2 = 0")
     await execute(database_url, statements("rebuild scores: publish what differs"))
     await publish_all(service)
-    wrong = [await rows(database, SUMS), await rows(database, ANSWERS), await last_published(database)]
+    wrong = [await rows(database, SUMS), await kept(database), await last_published(database)]
     assert all(now != then for now, then in zip(wrong, before, strict=True))
 
     await execute(database_url, statements("rebuild scores: forget"))
@@ -121,7 +121,7 @@ async def test_scores_are_rebuilt_from_the_log(database_url: str, bus: Bus, made
         pass
     await execute(database_url, statements("rebuild scores: publish what differs"))
     await publish_all(service)
-    assert [await rows(database, SUMS), await rows(database, ANSWERS), await last_published(database)] == before
+    assert [await rows(database, SUMS), await kept(database), await last_published(database)] == before
     ids = [event.id for event in await outbox(database)]
     assert len(set(ids)) == len(ids), "an id of score.updated.v1 was used twice: consumers would drop the second"
 
@@ -137,7 +137,7 @@ async def test_a_position_beyond_the_log_ends_the_process_until_a_person_decides
     await execute(database_url, "update scoring.consumer_position set next_offset = next_offset + 1000")
     with pytest.raises(OffsetOutOfRange):
         async with asyncio.timeout(20):
-            await ConsumerLoop(bus, database, handlers.subscription(service)).run()
+            await ConsumerLoop(bus, database, handlers.subscription(service, 50)).run()
 
     await execute(database_url, BEGIN_AT_FIRST)
     async with consuming(bus, made):
@@ -146,7 +146,7 @@ async def test_a_position_beyond_the_log_ends_the_process_until_a_person_decides
     await send(bus, history(20, 40))
     async with consuming(bus, made):
         pass
-    assert len(await rows(database, ANSWERS)) == 40
+    assert len(await kept(database)) == 40
 
 
 async def test_a_restored_schema_reads_the_log_again_from_where_it_stood(
@@ -162,16 +162,16 @@ async def test_a_restored_schema_reads_the_log_again_from_where_it_stood(
     async with consuming(bus, made):
         pass
     await publish_all(service)
-    before = [await rows(database, SUMS), await rows(database, ANSWERS), await last_published(database)]
+    before = [await rows(database, SUMS), await kept(database), await last_published(database)]
 
     await execute(database_url, statements("restore one schema: make room"))
     restore = ("pg_restore", "--exit-on-error", "--schema=scoring", f"--dbname={database_url}", str(dump))
     await asyncio.to_thread(run, *restore)
-    assert len(await rows(database, ANSWERS)) == 100
+    assert len(await kept(database)) == 100
     async with consuming(bus, made):
         pass
     await publish_all(service)
-    assert [await rows(database, SUMS), await rows(database, ANSWERS), await last_published(database)] == before
+    assert [await rows(database, SUMS), await kept(database), await last_published(database)] == before
 
 
 async def test_a_restored_database_is_complete(database_url: str, postgres: EmbeddedPostgres, tmp_path: Path) -> None:

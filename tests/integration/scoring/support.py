@@ -10,14 +10,19 @@ from fractions import Fraction
 from typing import Any
 from uuid import UUID
 
+import numpy as np
+
+from services.scoring.domain.answers import ids_of
+from services.scoring.intake import Intake
+from services.scoring.repository.blocks import unpack
 from services.scoring.service import ScoringService
 from shared.bus import codec
+from shared.bus.port import PlainRecord, Record
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1, Rating, Survey
 from shared.core.ids import external_event_id, name_id
 from shared.db.database import Database, Reader
 from shared.db.unit_of_work import UnitOfWork
-from shared.runtime.positions import Positions
 
 HOUR = timedelta(hours=1)
 NOW = datetime.now(UTC).replace(minute=30, second=0, microsecond=0)
@@ -95,20 +100,47 @@ def answered(
     return Event(event_id, "closeloop/ingest", data.received_at, workspace, data.feedback_id, None, data)
 
 
-async def deliver(service: ScoringService, database: Database, events: Sequence[Event[Any]]) -> int:
-    """One batch as the consumer loop hands it over: what was processed before is dropped; how many were new."""
-    unique = {event.id: event for event in events}
+def recorded(events: Sequence[Event[Any]]) -> list[Record]:
+    """Events as records of a bus."""
+    messages = [codec.encode(event) for event in events]
+    return [PlainRecord(m.topic, 0, n, m.key, m.value, m.headers) for n, m in enumerate(messages)]
+
+
+async def deliver(
+    service: ScoringService, database: Database, events: Sequence[Event[Any]], *, count: bool = True
+) -> None:
+    """One batch as the consumer loop hands it over, counted unless `count` is False."""
     async with database.unit_of_work() as uow:
-        fresh = await Positions(database, "scoring", "test").claim(uow, list(unique))
-        if fresh:
-            await service.count([event for event in unique.values() if event.id in fresh], uow)
-    return len(fresh)
+        await service.take(Intake().read(recorded(events)), uow)
+    if count:
+        await count_all(service)
+
+
+async def kept(database: Database) -> set[tuple[Any, ...]]:
+    """The versions that count, as they are stored: workspace, feedback, revision, removed, value."""
+    async with database.reader() as reader:
+        found = await reader.all("select * from block where first_row is not null")
+    versions = set()
+    for row in found:
+        rows = unpack(row.workspace, row.head, row.rows).rows
+        live = np.delete(np.arange(len(rows)), row.dead)
+        names = ["revision", "removed", "value"]
+        for feedback_id, version in zip(ids_of(rows[live]), rows[live][names].tolist(), strict=True):
+            versions.add((row.workspace, feedback_id, *version))
+    return versions
+
+
+async def count_all(service: ScoringService) -> None:
+    """Count what has come; publish what may be published at once."""
+    for workspace in await service.waiting():
+        while await service.project(workspace):
+            pass
 
 
 async def publish_all(service: ScoringService) -> None:
-    """Publish until nothing is due."""
-    while await service.publish_due():
-        pass
+    """Count and publish until nothing is left that may be published now."""
+    while await service.waiting():
+        await count_all(service)
 
 
 async def outbox(database: Database) -> list[Event[Any]]:

@@ -13,7 +13,7 @@ from services.scoring.service import ScoreFilter, ScoringService
 from shared.core.errors import BadRecord
 from shared.db.database import Database
 from shared.db.migrate import drift
-from tests.integration.scoring.support import NOW, answered, deliver, outbox, publish_all, rating, scoring
+from tests.integration.scoring.support import NOW, answered, deliver, made_on, outbox, publish_all, rating, scoring
 
 Made = tuple[ScoringService, Database]
 NPS = ScoreFilter(metric="nps", survey_type="transactional", days=(7,))
@@ -108,7 +108,7 @@ async def test_messages_without_ratings_leave_no_rows(made: Made) -> None:
     service, database = made
     await deliver(service, database, [answered(n, at=NOW, survey_type=None) for n in range(20)])
     async with database.reader() as reader:
-        assert await reader.scalar("select count(*) from answer") == 0
+        assert await reader.scalar("select count(*) from block") == 0
 
 
 async def test_a_correction_that_changes_no_number_publishes_nothing(made: Made) -> None:
@@ -118,7 +118,7 @@ async def test_a_correction_that_changes_no_number_publishes_nothing(made: Made)
     await publish_all(service)
     before = len(await outbox(database))
     await deliver(service, database, [answered(1, rating("nps", 9), at=moment, revision=1)])
-    assert await service.publish_due() == 0
+    await publish_all(service)
     assert len(await outbox(database)) == before
 
 
@@ -153,7 +153,7 @@ async def test_fractional_values_are_taken_back_exactly(made: Made) -> None:
     await deliver(service, database, events)
     await deliver(service, database, [answered(n, at=NOW, revision=1, removed=True) for n in range(50)])
     async with database.reader() as reader:
-        left = await reader.first("select count(*), sum(abs(total)), sum(squares), sum(n) from bucket")
+        left = await reader.first("select count(*), sum(abs(total)), sum(squares), sum(n) from day")
     assert left is not None
     assert left.count > 0
     assert tuple(left)[1:] == (0, 0, 0)
@@ -167,10 +167,26 @@ async def test_answers_on_another_scale_stand_apart(made: Made) -> None:
     assert (await scores(service, ScoreFilter(metric="rating", days=(7,))))[""] == (3, 4.0)
 
 
+async def test_small_blocks_become_one_and_answers_in_it_can_be_corrected(made: Made) -> None:
+    service, database = made
+    for n in range(140):
+        fields = {"department": f"d{n % 3}", "at": NOW - timedelta(hours=n % 7)}
+        await deliver(service, database, [answered(n, rating("nps", n % 11), rating("ces", 3.5), **fields)])
+        if n % 10 == 9:
+            await deliver(service, database, [answered(n - 5, rating("nps", 10), revision=1, **fields)])
+    async with database.reader() as reader:
+        assert await reader.scalar("select count(*) from block") < 70
+    before = await scores(service)
+    heir = made_on(database)
+    assert await scores(heir) == before
+    await deliver(heir, database, [answered(n, at=NOW, revision=2, removed=True) for n in range(140)])
+    assert await scores(heir) == {}
+
+
 async def test_memory_per_series_does_not_grow_with_traffic(made: Made) -> None:
     service, database = made
     for first in range(0, 600, 200):
         await deliver(service, database, [answered(n, rating("nps", 9), at=NOW) for n in range(first, first + 200)])
     async with database.reader() as reader:
-        # two series, an hour (two if it turned meanwhile) and a day each
-        assert await reader.scalar("select count(*) from bucket") <= 2 * 4
+        # two series, a day each
+        assert await reader.scalar("select count(*) from day") == 2

@@ -167,7 +167,7 @@ async def test_another_workspace_sees_nothing(client: httpx.AsyncClient, bus: Bu
     assert {point["n"] for point in points} == {0}
     # Row-level security alone, without any condition of ours, hides the rows of others from a request.
     database = Database(database_url, "scoring", encode=codec.encode, pool_size=1)
-    for table in ("answer", "series", "bucket", "score", "clock"):
+    for table in ("block", "series", "day", "score", "progress"):
         async with database.reader("acme") as reader:
             assert await reader.scalar(f"select count(*) from {table}") > 0
         async with database.reader("lale") as reader:
@@ -314,16 +314,16 @@ async def test_scores_of_a_dense_history_are_read_quickly_enough(database_url: s
     database = Database(database_url, "scoring", encode=codec.encode, pool_size=1)
     async with database.unit_of_work() as uow:
         await uow.execute(
-            """insert into bucket (workspace, series, grain, slot, measure, n, top, bottom, total, squares)
-            select 'acme', md5(s::text)::uuid, 'h', slot, 'nps', 1, 1, 0, 0, 0
-            from generate_series(1, 40) s, generate_series(480000, 482000) slot"""
+            """insert into day (workspace, series, day, measure, n, top, bottom, total, squares, hours)
+            select 'acme', md5(s::text)::uuid, day, 'nps', 1, 1, 0, 0, 0, ''
+            from generate_series(1, 400) s, generate_series(20000, 20200) day"""
         )
         plan = await uow.execute(
-            """explain (analyze, format json) select sum(n) from bucket where workspace = 'acme'
-            and series = md5('7')::uuid and grain = 'h' and slot between 481000 and 481023"""
+            """explain (analyze, format json) select sum(n) from day where workspace = 'acme'
+            and series = md5('7')::uuid and day between 20110 and 20199"""
         )
         node = plan.scalar_one()[0]["Plan"]
     await database.stop()
     text = json.dumps(node)
-    assert "bucket_pkey" in text
+    assert "day_pkey" in text
     assert "Seq Scan" not in text

@@ -1,34 +1,58 @@
-"""What an answer adds, and that taking it back leaves nothing."""
+"""What an answer is, and what is kept of it."""
 
-import json
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pytest
 
 from services.scoring.domain.answers import (
-    Deltas,
-    answer_of,
-    dump_points,
-    latest_versions,
-    load_points,
-    point_of,
-    series_name,
-    series_of,
+    NOTHING_ASKED,
+    Block,
+    Origin,
+    Question,
+    ids_of,
+    moment_of,
+    question_of,
     top_two_from,
+    version_of,
 )
-from services.scoring.domain.windows import hour_of
+from services.scoring.domain.series import series_id, series_name, series_of
+from services.scoring.domain.versions import contest, repeated
+from services.scoring.intake import Intake
+from shared.contracts.envelope import Event
 from shared.contracts.examples import examples
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.core.errors import BadRecord
-from tests.integration.scoring.support import answered, rating
+from tests.integration.scoring.support import answered, rating, recorded
 
 NOON = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
 
 
-def test_every_published_example_can_be_counted() -> None:
-    answers = [answer_of(event) for event in examples(FeedbackReceivedV1)]
-    assert sum(len(answer.points) for answer in answers) >= 5
-    assert any(answer.removed and not answer.points for answer in answers)
+def read(*events: Event[Any], intake: Intake | None = None) -> list[Block]:
+    return (intake or Intake()).read(recorded(events))
+
+
+def meaning(blocks: Sequence[Block]) -> list[tuple[Any, ...]]:
+    """What rows say, whatever their numbers are."""
+    found = []
+    for block in blocks:
+        persons = ids_of(block.rows, "person_low", "person_high")
+        for row, feedback_id, person in zip(block.rows.tolist(), ids_of(block.rows), persons, strict=True):
+            _, _, _, _, revision, at, value, origin, question, parts, removed = row
+            asked = None if question == NOTHING_ASKED else block.questions[question]
+            about = (block.workspace, feedback_id, person, revision, moment_of(at), block.origins[origin])
+            found.append((*about, asked, value, parts, removed, block.causes[origin]))
+    return found
+
+
+def test_every_published_example_can_be_read() -> None:
+    found = meaning(read(*examples(FeedbackReceivedV1)))
+    assert sum(row[6] is not None for row in found) >= 5
+    assert any(row[9] and row[6] is None for row in found)
 
 
 @pytest.mark.parametrize(
@@ -38,18 +62,10 @@ def test_the_two_best_points(low: float, high: float, expected: float) -> None:
     assert top_two_from(low, high) == expected
 
 
-@pytest.mark.parametrize(
-    ("value", "top", "bottom"), [(10, 1, 0), (9, 1, 0), (8, 0, 0), (7, 0, 0), (6, 0, 1), (0, 0, 1)]
-)
-def test_bands(value: int, top: int, bottom: int) -> None:
-    point = point_of(rating("nps", value))
-    assert (point.measure, point.top, point.bottom) == ("nps", top, bottom)
-
-
-def test_a_mean_is_kept_to_the_millionth_and_apart_by_scale() -> None:
-    point = point_of(rating("rating", 4.35))
-    assert (point.measure, point.micro) == ("mean:1:5", 4_350_000)
-    assert point_of(rating("rating", 4.35, scale_max=10)).measure == "mean:1:10"
+def test_a_mean_stands_apart_by_scale() -> None:
+    assert question_of(rating("rating", 4.35)).measure == "mean:1:5"
+    assert question_of(rating("rating", 4.35, scale_max=10)).measure == "mean:1:10"
+    assert question_of(rating("nps", 4)).measure == "nps"
 
 
 @pytest.mark.parametrize(
@@ -62,32 +78,33 @@ def test_a_mean_is_kept_to_the_millionth_and_apart_by_scale() -> None:
 def test_what_no_rule_can_score_is_a_bad_record(fields: dict[str, object]) -> None:
     metric, value = str(fields.pop("metric")), float(str(fields.pop("value")))
     with pytest.raises(BadRecord, match="scale"):
-        point_of(rating(metric, value, **fields))
+        read(answered(1, rating(metric, value, **fields), at=NOON))
 
 
 def test_an_answer_never_counts_later_than_it_was_received() -> None:
     event = answered(1, rating("nps", 9), at=NOON + timedelta(days=3), received_at=NOON)
-    assert answer_of(event).occurred_at == NOON
     late = answered(1, rating("nps", 9), at=NOON - timedelta(days=3), received_at=NOON)
-    assert answer_of(late).occurred_at == NOON - timedelta(days=3)
+    intake = Intake()
+    for _ in range(2):  # the whole way, and the quick one
+        assert [row[4] for row in meaning(read(event, intake=intake))] == [NOON]
+        assert [row[4] for row in meaning(read(late, intake=intake))] == [NOON - timedelta(days=3)]
 
 
 def test_a_time_outside_the_calendar_is_a_bad_record() -> None:
     moment = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
     with pytest.raises(BadRecord, match="calendar"):
-        answer_of(answered(1, rating("nps", 9), at=moment, received_at=NOON))
+        version_of(answered(1, rating("nps", 9), at=moment, received_at=NOON))
 
 
 @pytest.mark.parametrize(("touchpoint", "expected"), [("store", "transactional"), (None, "relational")])
 def test_a_review_that_no_survey_asked_for(touchpoint: str | None, expected: str) -> None:
     event = answered(1, rating("rating", 4), at=NOON, survey_type=None, touchpoint=touchpoint)
-    assert answer_of(event).survey_type == expected
+    assert version_of(event).origin.survey_type == expected
 
 
 def test_series_of_an_answer() -> None:
     event = answered(1, rating("nps", 9), at=NOON, touchpoint="a|b,c=d", department="support", wave="w")
-    answer = answer_of(event)
-    names = {series_name(key) for _, key in series_of("acme", "nps", answer.survey_type, answer.dimensions)}
+    names = {series_name(key) for key in series_of("acme", "nps", version_of(event).origin)}
     assert names == {
         "nps|transactional|",
         "nps|transactional|touchpoint=a%7Cb%2Cc%3Dd",
@@ -99,33 +116,74 @@ def test_series_of_an_answer() -> None:
 
 
 def test_ids_of_series_differ_by_workspace() -> None:
-    dimensions = (None, None, None, None, "email", None)
-    one, other = (dict(series_of(name, "nps", "relational", dimensions)) for name in ("acme", "lale"))
+    origin = Origin("relational", None, None, None, None, None, "email", None)
+    one, other = ({series_id(key) for key in series_of(name, "nps", origin)} for name in ("acme", "lale"))
     assert len(one) == len(other) == 2
-    assert not one.keys() & other.keys()
+    assert not one & other
 
 
-def test_taking_back_leaves_nothing() -> None:
-    event = answered(1, rating("nps", 9), rating("rating", 4.1), at=NOON, department="support")
-    deltas = Deltas()
-    deltas.add(answer_of(event), 1, event)
-    assert len(deltas.buckets()) == 2 * 2 * 3  # two metrics, hour and day, three series each
-    deltas.add(answer_of(event), -1, event)
-    assert deltas.buckets() == []
-    assert deltas.hours() == {}
+def test_what_adds_nothing_and_replaces_nothing_is_not_kept() -> None:
+    intake = Intake()
+    for _ in range(2):
+        assert read(answered(1, at=NOON, survey_type=None), intake=intake) == []
+        assert len(meaning(read(answered(1, at=NOON, survey_type=None, revision=1), intake=intake))) == 1
+        assert len(meaning(read(answered(1, at=NOON, removed=True), intake=intake))) == 1
 
 
-def test_a_move_within_a_day_changes_hours_alone() -> None:
-    before = answered(1, rating("nps", 9), at=NOON)
-    after = answered(1, rating("nps", 9), at=NOON - timedelta(hours=2), revision=1)
-    deltas = Deltas()
-    deltas.add(answer_of(before), -1, before)
-    deltas.add(answer_of(after), 1, after)
-    assert {(bucket.grain, bucket.slot, sums[0]) for bucket, sums in deltas.buckets()} == {
-        ("h", hour_of(NOON) - 2, 1),
-        ("h", hour_of(NOON), -1),
-    }
-    assert set(deltas.hours().values()) == {hour_of(NOON)}
+def test_the_quick_way_says_what_the_whole_way_says() -> None:
+    events = [
+        answered(1, rating("nps", 9), at=NOON, department="support", customer_id=UUID(int=7)),
+        answered(2, rating("nps", 0), rating("ces", 5.25), at=NOON, wave="w1"),
+        answered(2, at=NOON, revision=3, removed=True),
+        answered(3, rating("rating", 0.1 + 0.2 + 1), at=NOON.astimezone(timezone(timedelta(hours=3, minutes=30)))),
+        answered(4, rating("csat", 4), at=NOON - timedelta(days=9), workspace="lale", touchpoint="مغازه"),
+        answered(5, at=NOON, revision=2**61),
+        *examples(FeedbackReceivedV1),
+    ]
+    intake = Intake()
+    whole = meaning(read(*events, intake=intake))
+    assert len(whole) > 8
+    assert meaning(read(*events, intake=intake)) == whole
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b'"value":9.0', b'"value":11.0'),
+        (b'"value":9.0', b'"value":8.5'),
+        (b'"value":9.0', b'"value":NaN'),
+        (b'"scale_max":10.0', b'"scale_max":9.0'),
+        (b'"occurred_at":"', b'"occurred_at":"x'),
+        (b'"revision":0', b'"revision":-1'),
+        (b'"revision":0', b'"revision":9223372036854775807'),
+        (b'"channel":"email"', b'"channel":""'),
+        (b'"channel":"email"', b'"channel":"' + b"x" * 81 + b'"'),
+        (b'"feedback_id":"', b'"feedback_id":"z'),
+        (b'"feedback_id":"', b'"feedback_id":"00'),
+        (b"}", b""),
+    ],
+)
+@pytest.mark.parametrize("met_before", [True, False])
+def test_poison_is_found_on_both_ways(old: bytes, new: bytes, *, met_before: bool) -> None:
+    good = answered(1, rating("nps", 9), at=NOON)
+    intake = Intake()
+    if met_before:
+        read(good, intake=intake)
+    [record] = recorded([good])
+    assert old in record.value
+    with pytest.raises(BadRecord):
+        intake.read([*recorded([good]), replace(record, value=record.value.replace(old, new, 1))])
+
+
+def test_an_id_that_is_spelled_otherwise_is_the_same_id() -> None:
+    [record] = recorded([answered(1, rating("nps", 9), at=NOON)])
+    [expected] = meaning(Intake().read([record]))
+    spelled = str(expected[1]).encode()
+    for other in (spelled.replace(b"-", b""), b"{" + spelled + b"}", b"urn:uuid:" + spelled, spelled.upper()):
+        intake = Intake()
+        intake.read([record])
+        [found] = meaning(intake.read([replace(record, value=record.value.replace(spelled, other))]))
+        assert found[1] == expected[1]
 
 
 def test_the_version_that_counts() -> None:
@@ -133,17 +191,24 @@ def test_the_version_that_counts() -> None:
     second = answered(1, rating("nps", 9), at=NOON, revision=2)
     removal = answered(1, at=NOON, revision=2, removed=True)
     for order in ([first, second, removal], [removal, second, first], [second, removal, first]):
-        [(answer, event)] = latest_versions([(answer_of(event), event) for event in order])
-        assert event is removal
-        assert answer.points == ()
+        [block] = read(*order)
+        outcome = contest(block.rows, range(3), {})
+        assert sorted(outcome.dead) == sorted(set(range(3)) - {order.index(removal)})
+        assert outcome.replaced == {}
+    [block] = read(first, second)
+    stored = {first.data.feedback_id: (70, (0, 0))}
+    assert contest(block.rows, range(2), stored) == ([0], {1: 70})
+    assert contest(block.rows, range(2), {first.data.feedback_id: (70, (2, 1))}) == ([0, 1], {})
 
 
-def test_what_adds_nothing_and_replaces_nothing_is_not_kept() -> None:
-    assert answer_of(answered(1, at=NOON, survey_type=None)).is_void
-    assert not answer_of(answered(1, at=NOON, survey_type=None, revision=1)).is_void
-    assert not answer_of(answered(1, at=NOON, removed=True)).is_void
+def test_which_hashes_repeat() -> None:
+    hashes = np.array([1, 2, 2, 3, 4, 4, 4], dtype=np.uint64)
+    assert repeated(hashes).tolist() == [False, True, True, False, True, True, True]
+    assert repeated(hashes[:0]).tolist() == []
+    assert repeated(hashes[:1]).tolist() == [False]
 
 
-def test_points_are_stored_exactly() -> None:
-    points = (point_of(rating("rating", 0.1 + 0.2 + 1)), point_of(rating("nps", 3)))
-    assert load_points(json.loads(dump_points(points))) == points
+def test_bands_of_questions() -> None:
+    assert Question("nps", "nps", 0, 10).bands() == (9, 6)
+    assert Question("csat", "top_two", 1, 5).bands() == (4, -np.inf)
+    assert Question("ces", "mean", 1, 7).bands() == (np.inf, -np.inf)

@@ -1,0 +1,59 @@
+"""Series: one metric and survey type over one set of dimension values, and which of them an answer belongs to."""
+
+from functools import lru_cache
+from typing import NamedTuple, cast
+
+from services.scoring.domain.answers import DIMENSIONS, Origin
+from shared.contracts.feedback_received import Metric, SurveyType
+from shared.contracts.score_updated import Series
+from shared.core.ids import name_id
+
+# Sets of dimensions, each sorted by name: every combination of their values has scores of its own.
+ROLL_UPS: tuple[tuple[str, ...], ...] = ((), *((name,) for name in DIMENSIONS), ("department", "touchpoint"))
+
+
+class SeriesKey(NamedTuple):
+    """A series without its window. `dimensions` are sorted by name."""
+
+    workspace: str
+    metric: Metric
+    survey_type: SurveyType
+    dimensions: tuple[tuple[str, str], ...]
+
+    def in_window(self, window: str) -> Series:
+        """The series as contracts name it."""
+        return Series.model_validate(
+            {
+                "metric": self.metric,
+                "survey_type": self.survey_type,
+                "window": window,
+                "dimensions": dict(self.dimensions),
+            }
+        )
+
+
+@lru_cache(maxsize=100_000)
+def series_id(key: SeriesKey) -> str:
+    """The id under which a series is stored, as 32 hexadecimal digits: the same everywhere, so nobody looks it up."""
+    return name_id("series", key.workspace, series_name(key)).hex
+
+
+@lru_cache(maxsize=100_000)
+def series_name(key: SeriesKey) -> str:
+    """`metric|survey_type|dimensions`: the contract's spelling without the window; lists go by it."""
+    metric, survey_type, _, dimensions = key.in_window("7d").name().split("|")
+    return f"{metric}|{survey_type}|{dimensions}"
+
+
+def series_of(
+    workspace: str, metric: Metric, origin: Origin, roll_ups: tuple[tuple[str, ...], ...] = ROLL_UPS
+) -> list[SeriesKey]:
+    """Every series that an answer with `metric` from `origin` belongs to."""
+    given = dict(zip(DIMENSIONS, origin.values, strict=True))
+    found = []
+    for names in roll_ups:
+        dimensions = tuple((name, given[name]) for name in names)
+        if all(value is not None for _, value in dimensions):
+            picked = cast("tuple[tuple[str, str], ...]", dimensions)
+            found.append(SeriesKey(workspace, metric, origin.survey_type, picked))
+    return found

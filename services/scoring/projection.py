@@ -1,0 +1,289 @@
+"""One transaction of the projector: rows become sums, and what is due becomes events.
+
+Exactly once: the progress of the workspace, the sums and the outgoing events change together, under its row's lock.
+Only one transaction at a time works on a workspace, so that it adds to what it remembers instead of reading it.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.scoring.domain.answers import Block, Cause, Rows, ids_of
+from services.scoring.domain.counting import Cells, DaySums, Ints, by_day, cells_of, hours_of
+from services.scoring.domain.series import series_id
+from services.scoring.domain.versions import Contest, contest, repeated
+from services.scoring.domain.windows import ALL_DAYS
+from services.scoring.ledger import Due, Ledger
+from services.scoring.repository import blocks, days, publication
+from services.scoring.repository.blocks import Held, Stored
+from services.scoring.repository.days import DayKey, DayRow, unpack
+from services.scoring.repository.publication import Progress
+from shared.db.unit_of_work import UnitOfWork
+
+_NONE_ALIVE = -1
+_PLACES_LOOKED_AT = 500
+
+
+class _Columns(NamedTuple):
+    """Rows of several blocks one behind the other, with the ledger's numbers."""
+
+    rows: Rows
+    origin: Ints
+    question: Ints
+
+
+async def open_ledger(uow: UnitOfWork, workspace: str, progress: Progress, now: int) -> Ledger:
+    """Read what is remembered of a workspace, and find what a crash has left unpublished."""
+    ledger = Ledger(workspace, progress)
+    from_row = 0
+    while (part := await blocks.live_ids(uow, workspace, from_row)) is not None:
+        hashes, rows, from_row = part
+        order = np.argsort(hashes)
+        ledger.index.add(hashes[order], rows[order])
+    for place in await blocks.last_places(uow, workspace, _PLACES_LOOKED_AT):
+        ledger.placed(*place)
+    if progress.published_row < progress.next_row:
+        await _find_unpublished(uow, ledger, now)
+    if progress.published_row < 0:
+        due = Due(progress.published_row, progress.hour, None)
+        ledger.due |= dict.fromkeys(await publication.ever_published(uow, workspace), due)
+        await _learn(uow, ledger)
+    return ledger
+
+
+async def _find_unpublished(uow: UnitOfWork, ledger: Ledger, now: int) -> None:
+    """Whatever rows from `published_row` on have touched is due again; what has not changed is not sent again."""
+    row, hour = ledger.progress.published_row, ledger.progress.hour
+    async for block, replaced in blocks.placed_from(uow, ledger.workspace, row):
+        held = await blocks.rows_at(uow, ledger.workspace, replaced) if replaced else []
+        columns = _columns(ledger, [block, *(one.block for one in held)])
+        sums = _by_day(ledger, _cells(ledger, columns, np.ones(len(columns.rows), dtype=np.int64)))
+        _touch(ledger, sums, _causes(ledger, [block]), row, hour, now)
+
+
+async def count(uow: UnitOfWork, ledger: Ledger, fresh: Sequence[Stored], now: int) -> None:
+    """Count blocks that came: give them their place, take back what they replace, add to the sums."""
+    columns = _columns(ledger, [one.block for one in fresh])
+    ends = np.cumsum([len(one.block.rows) for one in fresh])
+    outcome, held = await _contest(uow, ledger, columns)
+    alive = np.ones(len(columns.rows), dtype=bool)
+    for position in outcome.dead:
+        alive[position : position + int(columns.rows["parts"][position])] = False
+    firsts, following = _places(alive, ends, ledger.progress.next_row)
+    numbers = np.repeat(firsts - np.append(0, ends[:-1]), np.diff(ends, prepend=0)) + np.arange(len(alive))
+
+    await _keep_places(uow, ledger, fresh, alive, firsts, ends, outcome)
+    if held:
+        await blocks.kill(uow, ledger.workspace, [(one.first_row, at) for one in held for at in _positions(one)])
+    await _add(uow, ledger, columns, alive, held, _causes(ledger, [one.block for one in fresh]), now)
+    _reindex(ledger, columns.rows, alive, numbers, outcome)
+    ledger.progress = ledger.progress._replace(next_row=following)
+
+
+def _columns(ledger: Ledger, several: Sequence[Block]) -> _Columns:
+    numbers = [ledger.tables.renumbered(block) for block in several]
+    return _Columns(
+        np.concatenate([block.rows for block in several]),
+        np.concatenate([origin for origin, _ in numbers]),
+        np.concatenate([question for _, question in numbers]),
+    )
+
+
+async def _contest(uow: UnitOfWork, ledger: Ledger, columns: _Columns) -> tuple[Contest, list[Held]]:
+    """Which versions count, and the stored ones that they replace. Nearly all feedback has one version: those whose
+    hash nobody shares are through at once."""
+    heads = np.flatnonzero(columns.rows["parts"])
+    hashes = blocks.hashes_of(columns.rows[heads])
+    order = np.argsort(hashes, kind="stable")
+    found, rows = ledger.index.find(hashes[order])
+    suspect = repeated(hashes[order])
+    suspect[found] = True
+    if not suspect.any():
+        return Contest([], {}), []
+    stored = await blocks.rows_at(uow, ledger.workspace, sorted(set(rows.tolist()))) if len(rows) else []
+    by_id = {ids_of(one.block.rows[:1])[0]: one for one in stored}
+    ranks = {
+        key: (one.row, (int(one.block.rows["revision"][0]), int(one.block.rows["removed"][0])))
+        for key, one in by_id.items()
+    }
+    outcome = contest(columns.rows, np.sort(heads[order[suspect]]), ranks)
+    replaced = set(outcome.replaced.values())
+    return outcome, [one for one in stored if one.row in replaced]
+
+
+def _places(alive: NDArray[np.bool_], ends: NDArray[np.intp], next_row: int) -> tuple[Ints, int]:
+    """The first row of each block, and the row behind the last. A block in which nothing counts gets none."""
+    sizes = np.diff(ends, prepend=0)
+    kept = np.add.reduceat(alive, ends - sizes) > 0
+    after = next_row + np.cumsum(sizes * kept)
+    return np.where(kept, after - sizes, _NONE_ALIVE), int(after[-1])
+
+
+async def _keep_places(
+    uow: UnitOfWork,
+    ledger: Ledger,
+    fresh: Sequence[Stored],
+    alive: NDArray[np.bool_],
+    firsts: Ints,
+    ends: NDArray[np.intp],
+    outcome: Contest,
+) -> None:
+    placed, empty = [], []
+    replaced = np.array(sorted(outcome.replaced), dtype=np.int64)
+    start = 0
+    for one, first, end in zip(fresh, firsts.tolist(), ends.tolist(), strict=True):
+        if first == _NONE_ALIVE:
+            empty.append(one.id)
+        else:
+            dead = np.flatnonzero(~alive[start:end]).tolist()
+            mine = replaced[(replaced >= start) & (replaced < end)].tolist()
+            ledger.placed(first, end - start)
+            placed.append((one.id, first, dead, [outcome.replaced[position] for position in mine]))
+        start = end
+    if placed:
+        await blocks.place(uow, ledger.workspace, placed)
+    if empty:
+        await blocks.drop(uow, ledger.workspace, empty)
+
+
+def _positions(held: Held) -> range:
+    start = held.row - held.first_row
+    return range(start, start + len(held.block.rows))
+
+
+async def _add(
+    uow: UnitOfWork,
+    ledger: Ledger,
+    columns: _Columns,
+    alive: NDArray[np.bool_],
+    held: Sequence[Held],
+    causes: dict[int, Cause],
+    now: int,
+) -> None:
+    sign = alive.astype(np.int64)
+    if held:
+        gone = _columns(ledger, [one.block for one in held])
+        for origin in gone.origin.tolist():
+            causes.setdefault(origin, next(iter(causes.values())))
+        columns = _Columns(*(np.concatenate(both) for both in zip(columns, gone, strict=True)))
+        sign = np.append(sign, np.full(len(gone.rows), -1))
+    sums = [one for one in _by_day(ledger, _cells(ledger, columns, sign)) if _changes(one)]
+    if not sums:
+        return
+    if ledger.fresh_series:
+        await publication.keep_series(uow, ledger.workspace, ledger.fresh_series)
+        ledger.fresh_series = []
+    keys = {ledger.day_key(one): one for one in sums}
+    if missing := [key for key in keys if key not in ledger.days]:
+        ledger.keep_days(await days.load(uow, ledger.workspace, missing))
+    rows = {key: _day_row(ledger, key).plus(one.counts, one.sums) for key, one in keys.items()}
+    await days.keep(uow, ledger.workspace, rows)
+    ledger.keep_days(rows)
+    _touch(ledger, sums, causes, ledger.progress.next_row, ledger.progress.hour, now)
+
+
+def _day_row(ledger: Ledger, key: DayKey) -> DayRow:
+    return ledger.days.get(key) or DayRow(np.zeros((24, 3), dtype=np.int64), None)
+
+
+def _changes(sums: DaySums) -> bool:
+    return bool(sums.counts.any()) or (sums.sums is not None and bool(sums.sums.any()))
+
+
+def _cells(ledger: Ledger, columns: _Columns, sign: Ints) -> Cells:
+    counted = sign != 0
+    rows = columns.rows[counted]
+    return cells_of(
+        columns.origin[counted],
+        columns.question[counted],
+        hours_of(rows["at"]),
+        rows["value"],
+        sign[counted],
+        ledger.tables.questions.met,
+    )
+
+
+def _by_day(ledger: Ledger, cells: Cells) -> list[DaySums]:
+    questions = ledger.tables.questions.met
+    measures = [ledger.measures.number(one.measure) for one in questions]
+    means = {number for number, one in zip(measures, questions, strict=True) if one.formula == "mean"}
+    return by_day(cells, ledger.series_of, measures, means)
+
+
+def _causes(ledger: Ledger, several: Sequence[Block]) -> dict[int, Cause]:
+    """The last event of each origin."""
+    return {
+        ledger.tables.origins.number(origin): cause
+        for block in several
+        for origin, cause in zip(block.origins, block.causes, strict=False)
+        if cause is not None
+    }
+
+
+def _touch(ledger: Ledger, sums: Sequence[DaySums], causes: dict[int, Cause], row: int, hour: int, now: int) -> None:
+    by_series: dict[int, Cause] = {}
+    for origin, cause in causes.items():
+        by_series |= dict.fromkeys(ledger.series_from(origin), cause)
+    for one in sums:
+        latest = one.day * 24 + int(np.flatnonzero(one.counts.any(axis=1) | _moved(one)).max())
+        due = Due(row, hour, by_series.get(one.series))
+        ledger.touch(series_id(ledger.series.met[one.series]), latest, now, due)
+
+
+def _moved(sums: DaySums) -> NDArray[np.bool_]:
+    """Hours whose sums change although their counts do not."""
+    if sums.sums is None:
+        return np.zeros(24, dtype=bool)
+    moved = sums.sums.astype(bool)
+    either: NDArray[np.bool_] = moved[:, 0] | moved[:, 1]
+    return either
+
+
+def _reindex(ledger: Ledger, rows: Rows, alive: NDArray[np.bool_], numbers: Ints, outcome: Contest) -> None:
+    heads = np.flatnonzero((rows["parts"] > 0) & alive)
+    replacing = np.isin(heads, list(outcome.replaced)) if outcome.replaced else np.zeros(len(heads), dtype=bool)
+    hashes = blocks.hashes_of(rows)
+    ledger.index.move((int(hashes[at]), old, int(numbers[at])) for at, old in outcome.replaced.items())
+    fresh = heads[~replacing]
+    order = np.argsort(hashes[fresh])
+    ledger.index.add(hashes[fresh][order], numbers[fresh][order])
+
+
+async def merge_small(uow: UnitOfWork, ledger: Ledger) -> None:
+    """Keep the number of blocks in bounds."""
+    if merging := ledger.to_merge():
+        rows = await blocks.merge(uow, ledger.workspace, [first for first, _ in merging])
+        rest = ledger.small[len(merging) :]
+        ledger.small = []
+        for place in [(merging[0][0], rows), *rest]:
+            ledger.placed(*place)
+
+
+async def turn_hour(uow: UnitOfWork, ledger: Ledger, now: int) -> None:
+    """Make due what changes because windows have moved from the ledger's hour to `now`, however many hours."""
+    before = ledger.progress.hour
+    if before >= now:
+        return
+    moved = {
+        (span, back): (before - 24 * span * back, now - 24 * span * back) for span in ALL_DAYS for back in range(3)
+    }
+    on = {day for low, high in moved.values() for day in range((low + 1) // 24, high // 24 + 1)}
+    due = Due(ledger.progress.next_row, before, None)
+    for row in await publication.rows_on(uow, ledger.workspace, on):
+        hours = unpack(row.hours).counts[:, 0]
+        for (span, _), (low, high) in moved.items():
+            if hours[max(0, low + 1 - row.day * 24) : max(0, high + 1 - row.day * 24)].any():
+                ledger.due.setdefault((row.series.hex, span), due)
+    await _learn(uow, ledger)
+    ledger.progress = ledger.progress._replace(hour=now)
+
+
+async def _learn(uow: UnitOfWork, ledger: Ledger) -> None:
+    """Know the series of all that is due."""
+    unknown = {series for series, _ in ledger.due if ledger.key_of(series) is None}
+    if unknown:
+        for key in await publication.series_named(uow, ledger.workspace, [UUID(one) for one in unknown]):
+            ledger.know(key)

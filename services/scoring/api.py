@@ -1,10 +1,10 @@
-"""HTTP: scores now, their history, their stream."""
+"""HTTP: scores now, their history, their stream, their rules."""
 
 import base64
 import binascii
 import json
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -12,21 +12,21 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
 from services.scoring.domain.answers import DIMENSIONS
-from services.scoring.domain.scores import RULE_VERSION, Score
-from services.scoring.domain.series import ROLL_UPS, SeriesKey
-from services.scoring.domain.windows import ALL_DAYS, DAYS_OF
+from services.scoring.domain.scores import Score
+from services.scoring.domain.series import SeriesKey
+from services.scoring.domain.windows import WINDOWS
+from services.scoring.inputs import RulesModel
+from services.scoring.repository.progress import Standing
 from services.scoring.service import Cursor, ListedScore, ScoreFilter, ScorePage, ScoringService
 from shared.auth.keys import Principal, Role
 from shared.contracts.envelope import AwareDatetime, Event, Label
 from shared.contracts.feedback_received import Formula, Metric, SurveyType
 from shared.contracts.score_updated import Interval, PreviousWindow, ScoreUpdatedV1, Series, Window
-from shared.core.clock import utc_now
 from shared.core.errors import Fault, InvalidInput
 from shared.http.authentication import Authenticator
 from shared.http.sse import event_stream
 from shared.runtime.feed import Feed
 
-MOST_DAYS = 400
 _READERS = (Role.MANAGER, Role.AGENT, Role.OPERATOR)
 Dimension = Annotated[Label | None, Query(description="Only series with this value.")]
 
@@ -58,7 +58,7 @@ class ScoreList(BaseModel):
 
 
 class HistoryPoint(BaseModel):
-    """One UTC day; a day without answers has n 0 and no value."""
+    """One day of the workspace's calendar; a day without answers has n 0 and no value."""
 
     day: date
     value: float | None
@@ -71,7 +71,7 @@ class HistoryPoint(BaseModel):
 
 
 class History(BaseModel):
-    """One series by UTC day."""
+    """One series by day."""
 
     series: Series
     points_are: str
@@ -81,12 +81,34 @@ class History(BaseModel):
     points: list[HistoryPoint]
 
 
+class RulesComing(BaseModel):
+    """Rules on their way: answers are counted under them in the background, `counted` of 1 so far, and then they take
+    the place of the old ones in one step."""
+
+    version: int
+    rules: RulesModel
+    counted: Annotated[float, Field(ge=0, le=1)]
+
+
+class RulesNow(BaseModel):
+    """The rules that scores are made by; `coming` are those that were asked for and are not in use yet."""
+
+    version: int = Field(description="Counts the changes; the `rule_version` of every score ends with it.")
+    rules: RulesModel
+    coming: RulesComing | None = None
+
+
 def routes(service: ScoringService, authenticator: Authenticator, feed: Feed) -> APIRouter:
     """The routes of scoring."""
     router = APIRouter(prefix="/v1/scores", tags=["scores"])
     reader = authenticator.require(*_READERS)
     router.add_api_route("", _list(service, reader), summary="Scores as they are now")
     router.add_api_route("/history", _history(service, reader), summary="One series by day")
+    router.add_api_route("/rules", _rules(service, reader), summary="The rules of your scores")
+    manager = authenticator.require(Role.MANAGER)
+    router.add_api_route(
+        "/rules", _change_rules(service, manager), methods=["PUT"], summary="Other roll-ups, formulas, time zone"
+    )
     router.add_api_route(
         "/stream",
         _stream(feed, reader),
@@ -113,7 +135,7 @@ class Selection:
         wave: Dimension = None,
         by: Annotated[
             str | None,
-            Query(description="`all`, a dimension, or `department,touchpoint`: only series of exactly these."),
+            Query(description="`all`, or dimensions like `department,touchpoint`: only series of exactly these."),
         ] = None,
     ) -> None:
         self.metric = metric
@@ -147,7 +169,7 @@ def _list(service: ScoringService, reader: Callable[..., Any]) -> Callable[..., 
         wanted = ScoreFilter(
             metric=selection.metric,
             survey_type=selection.survey_type,
-            days=ALL_DAYS if selection.window is None else (DAYS_OF[selection.window],),
+            windows=WINDOWS if selection.window is None else (selection.window,),
             dimensions=selection.dimensions,
             by=selection.by,
             reportable=reportable,
@@ -170,23 +192,46 @@ def _history(service: ScoringService, reader: Callable[..., Any]) -> Callable[..
         daily: Annotated[
             bool, Query(description="A point is its day alone, instead of the window that ends with the day.")
         ] = False,
-        first: Annotated[date | None, Query(alias="from", description="First UTC day; 90 days back if absent.")] = None,
-        last: Annotated[date | None, Query(alias="to", description="Last UTC day; today if absent.")] = None,
+        first: Annotated[
+            date | None, Query(alias="from", description="First day of your calendar; 90 days back if absent.")
+        ] = None,
+        last: Annotated[date | None, Query(alias="to", description="Last day; today if absent.")] = None,
     ) -> History:
         _refuse_unknown(request, "window", "daily", "from", "to")
-        key = SeriesKey(principal.workspace, metric, survey_type, _kept_dimensions(selection.dimensions))
-        start, end = _period(first, last)
-        found = await service.history(key, start, end, 1 if daily else DAYS_OF[window])
+        key = SeriesKey(principal.workspace, metric, survey_type, tuple(sorted(selection.dimensions.items())))
+        found = await service.history(key, first, last, None if daily else window)
         return History(
             series=key.in_window(window),
             points_are="single days" if daily else f"the {window} that end with the day",
             formula=found.formula,
-            minimum_n=service.minimum_n,
-            rule_version=RULE_VERSION,
+            minimum_n=found.minimum_n,
+            rule_version=found.rule_version,
             points=[_point(day, score) for day, score in found.points],
         )
 
     return history
+
+
+def _rules(service: ScoringService, reader: Callable[..., Any]) -> Callable[..., Any]:
+    async def rules(principal: Annotated[Principal, Depends(reader)]) -> RulesNow:
+        return _rules_now(await service.standing(principal.workspace))
+
+    return rules
+
+
+def _change_rules(service: ScoringService, manager: Callable[..., Any]) -> Callable[..., Any]:
+    async def change_rules(principal: Annotated[Principal, Depends(manager)], rules: RulesModel) -> RulesNow:
+        return _rules_now(await service.change_rules(principal.workspace, rules.rules()))
+
+    return change_rules
+
+
+def _rules_now(standing: Standing) -> RulesNow:
+    coming = None
+    if standing.coming is not None:
+        (version, rules), counted = standing.coming
+        coming = RulesComing(version=version, rules=RulesModel.of(rules), counted=counted)
+    return RulesNow(version=standing.ruled.version, rules=RulesModel.of(standing.ruled.rules), coming=coming)
 
 
 def _stream(feed: Feed, reader: Callable[..., Any]) -> Callable[..., Any]:
@@ -222,37 +267,7 @@ def _refuse_unknown(request: Request, *known: str) -> None:
 
 
 def _dimension_set(text: str) -> tuple[str, ...]:
-    names = () if text == "all" else tuple(sorted(name.strip() for name in text.split(",")))
-    if names not in ROLL_UPS:
-        raise _no_such_series("query.by", names)
-    return names
-
-
-def _kept_dimensions(values: dict[str, str]) -> tuple[tuple[str, str], ...]:
-    dimensions = tuple(sorted(values.items()))
-    names = tuple(name for name, _ in dimensions)
-    if names not in ROLL_UPS:
-        raise _no_such_series("query", names)
-    return dimensions
-
-
-def _no_such_series(path: str, names: tuple[str, ...]) -> InvalidInput:
-    kept = "all, " + ", ".join(DIMENSIONS) + " and department,touchpoint"
-    return InvalidInput(f"No scores are kept by {','.join(names)}.", faults=[Fault(path, f"scores are kept by {kept}")])
-
-
-def _period(first: date | None, last: date | None) -> tuple[date, date]:
-    end = last or utc_now().date()
-    try:
-        start = first or end - timedelta(days=89)
-        days = (end - start).days + 1
-    except OverflowError:
-        days = 0
-        start = end
-    if not 1 <= days <= MOST_DAYS or start.year < 1971:
-        fault = Fault("query.from", f"from is not after to, at most {MOST_DAYS} days, from 1971 on")
-        raise InvalidInput("The period cannot be answered.", faults=[fault])
-    return start, end
+    return () if text == "all" else tuple(sorted(name.strip() for name in text.split(",")))
 
 
 def _score_model(page: ScorePage, item: ListedScore) -> ScoreModel:
@@ -271,7 +286,7 @@ def _score_model(page: ScorePage, item: ListedScore) -> ScoreModel:
         minimum_n=score.minimum_n,
         reportable=score.reportable,
         previous=score.previous,
-        rule_version=RULE_VERSION,
+        rule_version=page.rule_version,
     )
 
 
@@ -295,12 +310,12 @@ def _spell_cursor(cursor: Cursor) -> str:
 def _cursor(text: str) -> Cursor:
     """The place in a cursor. Raises InvalidInput for what we did not hand out."""
     try:
-        name, days = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        name, window = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
     except (ValueError, TypeError, binascii.Error):
-        name, days = None, None
-    if not isinstance(name, str) or days not in ALL_DAYS or "\x00" in name or not name.isprintable():
+        name, window = None, None
+    if not isinstance(name, str) or window not in WINDOWS or "\x00" in name or not name.isprintable():
         raise InvalidInput(
             "cursor is not one of ours; leave it out to start at the beginning",
             faults=[Fault("query.cursor", "not a cursor of this list")],
         )
-    return name, days
+    return name, window

@@ -4,15 +4,20 @@ after a failed transaction, or when another process has worked on the workspace,
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+import numpy as np
 
 from services.scoring.domain.answers import Cause, Numbering, Tables
-from services.scoring.domain.counting import DaySums
+from services.scoring.domain.counting import DayRow, DaySums, Ints
 from services.scoring.domain.index import AnswerIndex
+from services.scoring.domain.rules import Rules
 from services.scoring.domain.series import SeriesKey, series_id, series_of
 from services.scoring.domain.windows import windows_touched
-from services.scoring.repository.days import DayKey, DayRow
-from services.scoring.repository.publication import Progress, Published
+from services.scoring.repository.days import DayKey
+from services.scoring.repository.progress import Progress
+from services.scoring.repository.publication import Published
+from shared.contracts.score_updated import Window
 
 # Day rows in memory: those of the days that are being counted, not of the whole history.
 _MOST_DAYS = 20_000
@@ -20,6 +25,8 @@ _MOST_PUBLISHED = 200_000
 # A trickle makes blocks of a few rows; as soon as there are so many they become one, until it has so many rows.
 _MERGE_FROM, _MERGED_AT_ONCE = 64, 512
 SMALL_ROWS = 4096
+Shown = tuple[str, Window]
+"""A series (its id) in a window."""
 
 
 class Due(NamedTuple):
@@ -27,30 +34,25 @@ class Due(NamedTuple):
 
     row: int
     hour: int
-    cause: Cause | None
-    """None where the hour alone moved it."""
+    reason: Literal["feedback", "tick", "rebuild"]
+    cause: Cause | None = None
 
 
 @dataclass
-class Ledger:
-    """A workspace between two passes."""
+class Book:
+    """The sums of a workspace under one version of its rules."""
 
     workspace: str
-    progress: Progress
-    index: AnswerIndex = field(default_factory=AnswerIndex)
-    tables: Tables = field(default_factory=Tables)
+    generation: int
+    rules: Rules
+    tables: Tables
     series: Numbering[SeriesKey] = field(default_factory=Numbering)
     measures: Numbering[str] = field(default_factory=Numbering)
     days: dict[DayKey, DayRow] = field(default_factory=dict)
-    published: dict[tuple[str, int], Published | None] = field(default_factory=dict)
-    due: dict[tuple[str, int], Due] = field(default_factory=dict)
-    small: list[tuple[int, int]] = field(default_factory=list)
-    """(first row, rows) of small blocks at the end that follow each other."""
     fresh_series: list[SeriesKey] = field(default_factory=list)
     _by_id: dict[str, SeriesKey] = field(default_factory=dict)
     _series_of: dict[int, dict[int, list[int]]] = field(default_factory=dict)
-
-    # Series
+    _asked: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def series_of(self, origin: int, question: int) -> list[int]:
         """Numbers of the series that answers of an origin to a question belong to."""
@@ -58,7 +60,7 @@ class Ledger:
         found = of_origin.get(question)
         if found is None:
             metric = self.tables.questions.met[question].metric
-            keys = series_of(self.workspace, metric, self.tables.origins.met[origin])
+            keys = series_of(self.workspace, metric, self.tables.origins.met[origin], self.rules.roll_ups)
             self.fresh_series += [key for key in keys if key not in self.series]
             found = of_origin[question] = [self.know(key) for key in keys]
         return found
@@ -76,7 +78,23 @@ class Ledger:
         """The series with this id, if it is known here."""
         return self._by_id.get(identity)
 
-    # Sums
+    def asked(self, origins: Ints, questions: Ints) -> Ints:
+        """The questions as the rules see them: a survey may have another formula than its source names."""
+        if not self.rules.formulas:
+            return questions
+        pairs, place = np.unique(np.stack([origins, questions]), axis=1, return_inverse=True)
+        seen = [self._as_ruled(origin, question) for origin, question in pairs.T.tolist()]
+        return np.array(seen, dtype=np.int64)[place.ravel()]
+
+    def _as_ruled(self, origin: int, question: int) -> int:
+        if question < 0:
+            return question
+        if (known := self._asked.get((origin, question))) is None:
+            given = self.tables.questions.met[question]
+            formulas = self.rules.formulas.get(self.tables.origins.met[origin].survey or "", {})
+            ruled = given.scored_by(formulas.get(given.metric))
+            known = self._asked[origin, question] = self.tables.questions.number(ruled)
+        return known
 
     def day_key(self, sums: DaySums) -> DayKey:
         """Where sums of a day are stored."""
@@ -90,6 +108,28 @@ class Ledger:
         for key in list(self.days)[: max(0, len(self.days) - _MOST_DAYS)]:
             del self.days[key]
 
+
+@dataclass
+class Ledger:
+    """A workspace between two passes. `book` is what is published, `draft` what will be under the rules to come."""
+
+    workspace: str
+    progress: Progress
+    book: Book
+    draft: Book | None = None
+    index: AnswerIndex = field(default_factory=AnswerIndex)
+    published: dict[Shown, Published | None] = field(default_factory=dict)
+    due: dict[Shown, Due] = field(default_factory=dict)
+    stale: bool = True
+    """Sums of other generations may be left."""
+    small: list[tuple[int, int]] = field(default_factory=list)
+    """(first row, rows) of small blocks at the end that follow each other."""
+
+    @property
+    def tables(self) -> Tables:
+        """Numbers of origins and questions, whatever the rules."""
+        return self.book.tables
+
     # Blocks
 
     def placed(self, first_row: int, rows: int) -> None:
@@ -102,6 +142,8 @@ class Ledger:
 
     def to_merge(self) -> list[tuple[int, int]]:
         """Small blocks that are worth merging: enough of them, and nothing in them waits to be published."""
+        if self.draft is not None:
+            return []  # a draft goes on from the end of a block
         published = [one for one in self.small if sum(one) <= self.progress.published_row]
         return published[:_MERGED_AT_ONCE] if len(published) >= _MERGE_FROM else []
 
@@ -109,32 +151,32 @@ class Ledger:
 
     def touch(self, series: str, hour: int, now: int, due: Due) -> None:
         """A series has changed in an hour: publish it in every window that shows it while the hour `now` runs."""
-        for days in windows_touched(hour, now):
-            self.due.setdefault((series, days), due)
+        for window in windows_touched(hour, self.book.rules.grid.bounds(now)):
+            self.due.setdefault((series, window), due)
 
     def first_due(self, interval_seconds: float) -> float | None:
         """When the next series may be published, by the monotonic clock; None when nothing is due."""
         times = (self._may_go_at(one, interval_seconds) for one in self.due)
         return min(times, default=None)
 
-    def may_go(self, interval_seconds: float, limit: int) -> list[tuple[str, int]]:
+    def may_go(self, interval_seconds: float, limit: int) -> list[Shown]:
         """What may be published now: the least time since its last publication has passed."""
         now = time.monotonic()
         known = (one for one in self.due if one in self.published)
         ready = (one for one in known if self._may_go_at(one, interval_seconds) <= now)
         return [one for one, _ in zip(ready, range(limit), strict=False)]
 
-    def _may_go_at(self, one: tuple[str, int], interval_seconds: float) -> float:
+    def _may_go_at(self, one: Shown, interval_seconds: float) -> float:
         last = self.published.get(one)
         return 0.0 if last is None else last.at + interval_seconds
 
-    def keep_published(self, published: Mapping[tuple[str, int], Published | None]) -> None:
+    def keep_published(self, published: Mapping[Shown, Published | None]) -> None:
         """Remember what was published last."""
         self.published |= published
         if len(self.published) > _MOST_PUBLISHED:
             self.published = {one: last for one, last in self.published.items() if one in self.due}
 
-    def settled(self, done: Iterable[tuple[str, int]]) -> None:
+    def settled(self, done: Iterable[Shown]) -> None:
         """These are published."""
         for one in done:
             del self.due[one]

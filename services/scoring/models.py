@@ -12,7 +12,6 @@ from sqlalchemy import (
     MetaData,
     Numeric,
     PrimaryKeyConstraint,
-    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -48,23 +47,26 @@ block = Table(
     Index("block_row", "workspace", "first_row", unique=True),
     Index("block_waiting", "workspace", "id", postgresql_where=text("first_row is null")),
 )
+# What is listed; sums and series of a generation are those of one version of the workspace's rules.
 series = Table(
     "series",
     metadata,
     Column("workspace", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
     Column("id", Uuid, nullable=False),
     Column("name", Text(collation="C"), nullable=False),
     Column("metric", Text, nullable=False),
     Column("survey_type", Text, nullable=False),
     *_dimensions(),
-    PrimaryKeyConstraint("workspace", "id"),
-    Index("series_name", "workspace", "name", unique=True),
+    PrimaryKeyConstraint("workspace", "generation", "id"),
+    Index("series_name", "workspace", "generation", "name", unique=True),
 )
 # Sums of one series and measure on one UTC day (days since 1970), and packed those of its hours.
 day = Table(
     "day",
     metadata,
     Column("workspace", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
     Column("series", Uuid, nullable=False),
     Column("day", Integer, nullable=False),
     Column("measure", Text, nullable=False),
@@ -74,7 +76,7 @@ day = Table(
     Column("total", Numeric, nullable=False),
     Column("squares", Numeric, nullable=False),
     Column("hours", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("workspace", "series", "day", "measure"),
+    PrimaryKeyConstraint("workspace", "generation", "series", "day", "measure"),
 )
 # What was published last of each series and window.
 score = Table(
@@ -82,11 +84,11 @@ score = Table(
     metadata,
     Column("workspace", Text, nullable=False),
     Column("series", Uuid, nullable=False),
-    Column("days", SmallInteger, nullable=False),
+    Column("span", Text, nullable=False),
     Column("published_at", DateTime(timezone=True), nullable=False),
     Column("publication", BigInteger, nullable=False),
     Column("content", JSONB, nullable=False),
-    PrimaryKeyConstraint("workspace", "series", "days"),
+    PrimaryKeyConstraint("workspace", "series", "span"),
 )
 # How far each workspace is counted and published.
 progress = Table(
@@ -96,5 +98,22 @@ progress = Table(
     Column("next_row", BigInteger, nullable=False, server_default=text("0")),
     Column("published_row", BigInteger, nullable=False, server_default=text("0")),
     Column("hour", Integer, nullable=False),
+    Column("turns_at", DateTime(timezone=True), nullable=False),
     Column("passes", BigInteger, nullable=False, server_default=text("0")),
+    Column("generation", Integer, nullable=False, server_default=text("0")),
+    Column("rules_version", BigInteger, nullable=False),
+    Column("rules", JSONB, nullable=False),
+    Column("draft_version", BigInteger),
+    Column("draft_rules", JSONB),
+    Column("draft_row", BigInteger),
+    Column("draft_until", BigInteger),
+)
+# The rules that a workspace wants; those that count stand in its progress.
+rules = Table(
+    "rules",
+    metadata,
+    Column("workspace", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("body", JSONB, nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
 )

@@ -4,27 +4,30 @@ Exactly once: the progress of the workspace, the sums and the outgoing events ch
 Only one transaction at a time works on a workspace, so that it adds to what it remembers instead of reading it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.domain.answers import Block, Cause, Rows, ids_of
-from services.scoring.domain.counting import Cells, DaySums, Ints, by_day, cells_of, hours_of
+from services.scoring.domain.answers import Block, Cause, Rows, Tables, ids_of
+from services.scoring.domain.counting import DayRow, DaySums, Ints, by_day, cells_of, hours_of
 from services.scoring.domain.series import series_id
 from services.scoring.domain.versions import Contest, contest, repeated
-from services.scoring.domain.windows import ALL_DAYS
-from services.scoring.ledger import Due, Ledger
+from services.scoring.domain.windows import HOURS_A_DAY, WINDOWS, Grid, moved
+from services.scoring.ledger import Book, Due, Ledger
 from services.scoring.repository import blocks, days, publication
 from services.scoring.repository.blocks import Held, Stored
-from services.scoring.repository.days import DayKey, DayRow, unpack
-from services.scoring.repository.publication import Progress
+from services.scoring.repository.days import DayKey, unpack
+from services.scoring.repository.progress import Draft, Progress, Versioned
 from shared.db.unit_of_work import UnitOfWork
 
 _NONE_ALIVE = -1
 _PLACES_LOOKED_AT = 500
+# Rows that a draft gets on by in one transaction, beside what comes meanwhile.
+DRAFT_ROWS = 50_000
+_FORGOTTEN_AT_ONCE = 5_000
 
 
 class _Columns(NamedTuple):
@@ -36,8 +39,11 @@ class _Columns(NamedTuple):
 
 
 async def open_ledger(uow: UnitOfWork, workspace: str, progress: Progress, now: int) -> Ledger:
-    """Read what is remembered of a workspace, and find what a crash has left unpublished."""
-    ledger = Ledger(workspace, progress)
+    """Read what is remembered of a workspace, and find what a crash has left unpublished. `now` is the running hour."""
+    book = Book(workspace, progress.generation, progress.ruled.rules, Tables())
+    ledger = Ledger(workspace, progress, book)
+    if progress.draft is not None:
+        ledger.draft = Book(workspace, progress.draft.ruled.version, progress.draft.ruled.rules, book.tables)
     from_row = 0
     while (part := await blocks.live_ids(uow, workspace, from_row)) is not None:
         hashes, rows, from_row = part
@@ -45,22 +51,30 @@ async def open_ledger(uow: UnitOfWork, workspace: str, progress: Progress, now: 
         ledger.index.add(hashes[order], rows[order])
     for place in await blocks.last_places(uow, workspace, _PLACES_LOOKED_AT):
         ledger.placed(*place)
-    if progress.published_row < progress.next_row:
-        await _find_unpublished(uow, ledger, now)
     if progress.published_row < 0:
-        due = Due(progress.published_row, progress.hour, None)
-        ledger.due |= dict.fromkeys(await publication.ever_published(uow, workspace), due)
-        await _learn(uow, ledger)
+        await look_at_all(uow, ledger)
+    elif progress.published_row < progress.next_row:
+        await _find_unpublished(uow, ledger, now)
     return ledger
+
+
+async def look_at_all(uow: UnitOfWork, ledger: Ledger) -> None:
+    """Make due whatever was ever published and whatever there is: other rules, or sums that were mended."""
+    due = Due(-1, ledger.progress.hour, "rebuild")
+    keys = await publication.all_series(uow, ledger.workspace, ledger.book.generation)
+    for key in keys:
+        ledger.book.know(key)
+    shown = [(series_id(key), window) for key in keys for window in WINDOWS]
+    ledger.due |= dict.fromkeys([*await publication.ever_published(uow, ledger.workspace), *shown], due)
 
 
 async def _find_unpublished(uow: UnitOfWork, ledger: Ledger, now: int) -> None:
     """Whatever rows from `published_row` on have touched is due again; what has not changed is not sent again."""
     row, hour = ledger.progress.published_row, ledger.progress.hour
-    async for block, replaced in blocks.placed_from(uow, ledger.workspace, row):
+    async for _, block, _, replaced in blocks.placed_from(uow, ledger.workspace, row):
         held = await blocks.rows_at(uow, ledger.workspace, replaced) if replaced else []
         columns = _columns(ledger, [block, *(one.block for one in held)])
-        sums = _by_day(ledger, _cells(ledger, columns, np.ones(len(columns.rows), dtype=np.int64)))
+        sums = _by_day(ledger.book, columns, np.ones(len(columns.rows), dtype=np.int64))
         _touch(ledger, sums, _causes(ledger, [block]), row, hour, now)
 
 
@@ -163,54 +177,64 @@ async def _add(
     causes: dict[int, Cause],
     now: int,
 ) -> None:
+    gone = _columns(ledger, [one.block for one in held]) if held else None
     sign = alive.astype(np.int64)
-    if held:
-        gone = _columns(ledger, [one.block for one in held])
+    if gone:
         for origin in gone.origin.tolist():
             causes.setdefault(origin, next(iter(causes.values())))
-        columns = _Columns(*(np.concatenate(both) for both in zip(columns, gone, strict=True)))
-        sign = np.append(sign, np.full(len(gone.rows), -1))
-    sums = [one for one in _by_day(ledger, _cells(ledger, columns, sign)) if _changes(one)]
-    if not sums:
-        return
-    if ledger.fresh_series:
-        await publication.keep_series(uow, ledger.workspace, ledger.fresh_series)
-        ledger.fresh_series = []
-    keys = {ledger.day_key(one): one for one in sums}
-    if missing := [key for key in keys if key not in ledger.days]:
-        ledger.keep_days(await days.load(uow, ledger.workspace, missing))
-    rows = {key: _day_row(ledger, key).plus(one.counts, one.sums) for key, one in keys.items()}
-    await days.keep(uow, ledger.workspace, rows)
-    ledger.keep_days(rows)
+        signs = np.append(sign, np.full(len(gone.rows), -1))
+        sums = await _keep_sums(uow, ledger.book, _together(columns, gone), signs)
+    else:
+        sums = await _keep_sums(uow, ledger.book, columns, sign)
     _touch(ledger, sums, causes, ledger.progress.next_row, ledger.progress.hour, now)
+    if ledger.draft and ledger.progress.draft:
+        # What the draft has not come to yet it will find gone.
+        counted = [one for one in held if not ledger.progress.draft.row <= one.row < ledger.progress.draft.until]
+        if counted:
+            gone = _columns(ledger, [one.block for one in counted])
+            columns, sign = _together(columns, gone), np.append(sign, np.full(len(gone.rows), -1))
+        await _keep_sums(uow, ledger.draft, columns, sign)
 
 
-def _day_row(ledger: Ledger, key: DayKey) -> DayRow:
-    return ledger.days.get(key) or DayRow(np.zeros((24, 3), dtype=np.int64), None)
+def _together(columns: _Columns, more: _Columns) -> _Columns:
+    return _Columns(*(np.concatenate(both) for both in zip(columns, more, strict=True)))
+
+
+async def _keep_sums(uow: UnitOfWork, book: Book, columns: _Columns, sign: Ints) -> list[DaySums]:
+    """Add rows to the stored sums; what really changes."""
+    sums = [one for one in _by_day(book, columns, sign) if _changes(one)]
+    if not sums:
+        return []
+    if book.fresh_series:
+        await publication.keep_series(uow, book.workspace, book.generation, book.fresh_series)
+        book.fresh_series = []
+    keys = {book.day_key(one): one for one in sums}
+    if missing := [key for key in keys if key not in book.days]:
+        book.keep_days(await days.load(uow, book.workspace, book.generation, missing))
+    rows = {key: _day_row(book, key).plus(one.counts, one.sums) for key, one in keys.items()}
+    await days.keep(uow, book.workspace, book.generation, rows)
+    book.keep_days(rows)
+    return sums
+
+
+def _day_row(book: Book, key: DayKey) -> DayRow:
+    return book.days.get(key) or DayRow(np.zeros((HOURS_A_DAY, 3), dtype=np.int64), None)
 
 
 def _changes(sums: DaySums) -> bool:
     return bool(sums.counts.any()) or (sums.sums is not None and bool(sums.sums.any()))
 
 
-def _cells(ledger: Ledger, columns: _Columns, sign: Ints) -> Cells:
+def _by_day(book: Book, columns: _Columns, sign: Ints) -> list[DaySums]:
     counted = sign != 0
-    rows = columns.rows[counted]
-    return cells_of(
-        columns.origin[counted],
-        columns.question[counted],
-        hours_of(rows["at"]),
-        rows["value"],
-        sign[counted],
-        ledger.tables.questions.met,
-    )
-
-
-def _by_day(ledger: Ledger, cells: Cells) -> list[DaySums]:
-    questions = ledger.tables.questions.met
-    measures = [ledger.measures.number(one.measure) for one in questions]
+    rows, origin = columns.rows[counted], columns.origin[counted]
+    asked = book.asked(origin, columns.question[counted])
+    questions = book.tables.questions.met
+    hours = hours_of(rows["at"], book.rules.grid.offset_microseconds)
+    cells = cells_of(origin, asked, hours, rows["value"], sign[counted], questions)
+    measures = [book.measures.number(one.measure) for one in questions]
     means = {number for number, one in zip(measures, questions, strict=True) if one.formula == "mean"}
-    return by_day(cells, ledger.series_of, measures, means)
+    return by_day(cells, book.series_of, measures, means)
 
 
 def _causes(ledger: Ledger, several: Sequence[Block]) -> dict[int, Cause]:
@@ -226,17 +250,17 @@ def _causes(ledger: Ledger, several: Sequence[Block]) -> dict[int, Cause]:
 def _touch(ledger: Ledger, sums: Sequence[DaySums], causes: dict[int, Cause], row: int, hour: int, now: int) -> None:
     by_series: dict[int, Cause] = {}
     for origin, cause in causes.items():
-        by_series |= dict.fromkeys(ledger.series_from(origin), cause)
+        by_series |= dict.fromkeys(ledger.book.series_from(origin), cause)
     for one in sums:
-        latest = one.day * 24 + int(np.flatnonzero(one.counts.any(axis=1) | _moved(one)).max())
-        due = Due(row, hour, by_series.get(one.series))
-        ledger.touch(series_id(ledger.series.met[one.series]), latest, now, due)
+        latest = one.day * HOURS_A_DAY + int(np.flatnonzero(one.counts.any(axis=1) | _moved(one)).max())
+        due = Due(row, hour, "feedback", by_series.get(one.series))
+        ledger.touch(series_id(ledger.book.series.met[one.series]), latest, now, due)
 
 
 def _moved(sums: DaySums) -> NDArray[np.bool_]:
     """Hours whose sums change although their counts do not."""
     if sums.sums is None:
-        return np.zeros(24, dtype=bool)
+        return np.zeros(HOURS_A_DAY, dtype=bool)
     moved = sums.sums.astype(bool)
     either: NDArray[np.bool_] = moved[:, 0] | moved[:, 1]
     return either
@@ -264,26 +288,73 @@ async def merge_small(uow: UnitOfWork, ledger: Ledger) -> None:
 
 async def turn_hour(uow: UnitOfWork, ledger: Ledger, now: int) -> None:
     """Make due what changes because windows have moved from the ledger's hour to `now`, however many hours."""
-    before = ledger.progress.hour
+    before, book = ledger.progress.hour, ledger.book
     if before >= now:
         return
-    moved = {
-        (span, back): (before - 24 * span * back, now - 24 * span * back) for span in ALL_DAYS for back in range(3)
-    }
-    on = {day for low, high in moved.values() for day in range((low + 1) // 24, high // 24 + 1)}
-    due = Due(ledger.progress.next_row, before, None)
-    for row in await publication.rows_on(uow, ledger.workspace, on):
-        hours = unpack(row.hours).counts[:, 0]
-        for (span, _), (low, high) in moved.items():
-            if hours[max(0, low + 1 - row.day * 24) : max(0, high + 1 - row.day * 24)].any():
-                ledger.due.setdefault((row.series.hex, span), due)
-    await _learn(uow, ledger)
+    due = Due(ledger.progress.next_row, before, "tick")
+    for window, ranges in moved(before, now, book.rules.grid).items():
+        for low, end in ranges:
+            first, last = low // HOURS_A_DAY, (end - 1) // HOURS_A_DAY
+            for row in await publication.rows_between(uow, ledger.workspace, book.generation, first, last):
+                hours = unpack(row.hours).counts[:, 0]
+                if hours[max(0, low - row.day * HOURS_A_DAY) : max(0, end - row.day * HOURS_A_DAY)].any():
+                    ledger.due.setdefault((row.series.hex, window), due)
+    unknown = {series for series, _ in ledger.due if book.key_of(series) is None}
+    if unknown:
+        ids = [UUID(one) for one in unknown]
+        for key in await publication.series_named(uow, ledger.workspace, book.generation, ids):
+            book.know(key)
     ledger.progress = ledger.progress._replace(hour=now)
 
 
-async def _learn(uow: UnitOfWork, ledger: Ledger) -> None:
-    """Know the series of all that is due."""
-    unknown = {series for series, _ in ledger.due if ledger.key_of(series) is None}
-    if unknown:
-        for key in await publication.series_named(uow, ledger.workspace, [UUID(one) for one in unknown]):
-            ledger.know(key)
+# Other rules
+
+
+async def change_rules(uow: UnitOfWork, ledger: Ledger, wanted: Versioned) -> None:
+    """Begin what other rules need: nothing but to publish where the sums stay the same, else a draft of new sums."""
+    progress = ledger.progress
+    under_way = progress.draft.ruled.version if progress.draft else progress.ruled.version
+    if wanted.version == under_way:
+        return
+    ledger.draft, ledger.stale, progress = None, True, progress._replace(draft=None)
+    if wanted.rules.counts_like(progress.ruled.rules):
+        ledger.progress = progress._replace(ruled=wanted)
+        ledger.book.rules = wanted.rules
+        await look_at_all(uow, ledger)
+        return
+    ledger.progress = progress._replace(draft=Draft(wanted, 0, progress.next_row))
+    ledger.draft = Book(ledger.workspace, wanted.version, wanted.rules, ledger.tables)
+
+
+async def go_on_with_draft(uow: UnitOfWork, ledger: Ledger, hour_of: Callable[[Grid], int]) -> None:
+    """Count some more of the kept answers under the rules to come; when all are, those rules count from now on, in
+    one step."""
+    draft, book = ledger.progress.draft, ledger.draft
+    if draft is None or book is None:
+        return
+    counted = draft.row
+    async for first_row, block, dead, _ in blocks.placed_from(uow, ledger.workspace, draft.row):
+        if first_row >= draft.until or counted - draft.row >= DRAFT_ROWS:
+            break
+        sign = np.ones(len(block.rows), dtype=np.int64)
+        sign[dead] = 0
+        await _keep_sums(uow, book, _columns(ledger, [block]), sign)
+        counted = first_row + len(block.rows)
+    else:
+        counted = draft.until
+    if counted < draft.until:
+        ledger.progress = ledger.progress._replace(draft=draft._replace(row=counted))
+        return
+    hour = hour_of(draft.ruled.rules.grid)
+    ledger.progress = ledger.progress._replace(
+        draft=None, ruled=draft.ruled, generation=book.generation, hour=hour, published_row=-1
+    )
+    ledger.book, ledger.draft, ledger.due, ledger.stale = book, None, {}, True
+    await look_at_all(uow, ledger)
+
+
+async def forget_stale(uow: UnitOfWork, ledger: Ledger) -> None:
+    """Delete some of the sums that no rules need any more."""
+    if ledger.stale:
+        kept = [ledger.book.generation, *([ledger.draft.generation] if ledger.draft else [])]
+        ledger.stale = await publication.forget_generations(uow, ledger.workspace, kept, _FORGOTTEN_AT_ONCE)

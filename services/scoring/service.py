@@ -3,16 +3,26 @@
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from services.scoring.domain import scores
 from services.scoring.domain.answers import Block, Cause
+from services.scoring.domain.history import Line, days_asked
+from services.scoring.domain.rules import Rules
 from services.scoring.domain.scores import RULE_VERSION, Score
 from services.scoring.domain.series import SeriesKey, series_id, series_name
-from services.scoring.domain.windows import ALL_DAYS, WINDOW_OF, as_of, hour_of, spans
-from services.scoring.ledger import Due, Ledger
-from services.scoring.projection import count, merge_small, open_ledger, turn_hour
-from services.scoring.repository import blocks, publication, reading
+from services.scoring.domain.windows import HOURS_A_DAY, WINDOWS, Cut, cut
+from services.scoring.ledger import Due, Ledger, Shown
+from services.scoring.projection import (
+    change_rules,
+    count,
+    forget_stale,
+    go_on_with_draft,
+    merge_small,
+    open_ledger,
+    turn_hour,
+)
+from services.scoring.repository import blocks, progress, publication, reading
 from services.scoring.repository.common import database_now
 from services.scoring.repository.publication import Published
 from shared.contracts.envelope import Event, started_here
@@ -30,8 +40,7 @@ MANY_ROWS, CATCHING_UP = 5_000, 5
 PUBLISH_SCORES = 200
 # A page that must leave out most series stops looking after so many rounds and hands out a cursor to go on by.
 _LIST_ROUNDS = 10
-_EPOCH_DAY = date(1970, 1, 1)
-Cursor = tuple[str, int]
+Cursor = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,7 @@ class ScorePage:
     """A page of scores as of one moment; `following` is where the next page begins, None at the end."""
 
     as_of: datetime
+    rule_version: str
     items: list[ListedScore]
     following: Cursor | None
 
@@ -58,7 +68,7 @@ class ScoreFilter:
 
     metric: str | None = None
     survey_type: str | None = None
-    days: tuple[int, ...] = ALL_DAYS
+    windows: tuple[Window, ...] = WINDOWS
     dimensions: Mapping[str, str] | None = None
     by: tuple[str, ...] | None = None
     reportable: bool | None = None
@@ -66,9 +76,11 @@ class ScoreFilter:
 
 @dataclass(frozen=True, slots=True)
 class ScoreHistory:
-    """One series by UTC day."""
+    """One series by day."""
 
     formula: Formula
+    minimum_n: int
+    rule_version: str
     points: list[tuple[date, Score]]
 
 
@@ -94,7 +106,7 @@ class ScoringService:
     async def waiting(self) -> set[str]:
         """Workspaces in which there is something to do."""
         async with self._database.glance() as reader:
-            found = await publication.waiting(reader, hour_of(await self._now(reader)))
+            found = await progress.waiting(reader, await self._now(reader))
         first = {name: ledger.first_due(self._interval_seconds) for name, ledger in self._ledgers.items()}
         return found | {name for name, moment in first.items() if moment is not None and moment <= time.monotonic()}
 
@@ -102,24 +114,40 @@ class ScoringService:
         """Count what has come, move the windows, publish what may go; True when there is more to do at once."""
         try:
             async with self._database.unit_of_work() as uow:
-                hour = hour_of(await self._now(uow))
-                progress = await publication.lock(uow, workspace, hour)
-                ledger = self._ledgers.get(workspace)
-                if ledger is None or ledger.progress.passes != progress.passes:
-                    ledger = self._ledgers[workspace] = await open_ledger(uow, workspace, progress, hour)
-                fresh = await blocks.fresh(uow, workspace, PROJECT_ROWS)
-                if fresh:
-                    await count(uow, ledger, fresh, hour)
-                await turn_hour(uow, ledger, hour)
-                rows = sum(len(one.block.rows) for one in fresh)
-                interval = self._interval_seconds * (CATCHING_UP if rows >= MANY_ROWS else 1)
-                published = await self._publish(uow, ledger, hour, interval)
-                await merge_small(uow, ledger)
-                ledger.progress = await publication.save(uow, workspace, ledger.progress, *ledger.restart_at())
+                return await self._project(workspace, uow)
         except BaseException:
             self._ledgers.pop(workspace, None)  # it may know more than the database does
             raise
-        return published == PUBLISH_SCORES or rows >= PROJECT_ROWS
+
+    async def _project(self, workspace: str, uow: UnitOfWork) -> bool:
+        now = await self._now(uow)
+        ledger = await self._ledger(workspace, now, uow)
+        fresh = await blocks.fresh(uow, workspace, PROJECT_ROWS)
+        if fresh:
+            await count(uow, ledger, fresh, ledger.book.rules.grid.hour_of(now))
+        await go_on_with_draft(uow, ledger, lambda grid: grid.hour_of(now))
+        hour = ledger.book.rules.grid.hour_of(now)
+        await turn_hour(uow, ledger, hour)
+        rows = sum(len(one.block.rows) for one in fresh)
+        interval = self._interval_seconds * (CATCHING_UP if rows >= MANY_ROWS else 1)
+        published = await self._publish(uow, ledger, hour, interval)
+        await merge_small(uow, ledger)
+        await forget_stale(uow, ledger)
+        ledger.progress = await progress.save(uow, workspace, ledger.progress, *ledger.restart_at())
+        return published == PUBLISH_SCORES or rows >= PROJECT_ROWS or ledger.draft is not None or ledger.stale
+
+    async def _ledger(self, workspace: str, now: datetime, uow: UnitOfWork) -> Ledger:
+        """What is remembered of a workspace, which is locked from here on."""
+        stands, wanted = await progress.lock(uow, workspace)
+        if stands is None:
+            await progress.begin(uow, workspace, wanted, wanted.rules.grid.hour_of(now))
+            return await self._ledger(workspace, now, uow)
+        ledger = self._ledgers.get(workspace)
+        if ledger is None or ledger.progress.passes != stands.passes:
+            hour = stands.ruled.rules.grid.hour_of(now)
+            ledger = self._ledgers[workspace] = await open_ledger(uow, workspace, stands, hour)
+        await change_rules(uow, ledger, wanted)
+        return ledger
 
     async def _publish(self, uow: UnitOfWork, ledger: Ledger, hour: int, interval_seconds: float) -> int:
         unknown = [one for one in ledger.due if one not in ledger.published][:PUBLISH_SCORES]
@@ -129,19 +157,23 @@ class ScoringService:
         going = ledger.may_go(interval_seconds, PUBLISH_SCORES)
         if not going:
             return 0
-        keys = {series: ledger.key_of(series) for series, _ in going}
-        sums = await reading.sums(uow, ledger.workspace, list(filter(None, keys.values())), spans(hour))
-        sent: dict[tuple[str, int], Published] = {}
+        book, windows = ledger.book, cut(ledger.book.rules.grid, hour)
+        keys = {series: book.key_of(series) for series, _ in going}
+        wanted = list(filter(None, keys.values()))
+        sums = await reading.sums(uow, ledger.workspace, book.generation, wanted, windows.spans())
+        sent: dict[Shown, Published] = {}
         for one in going:
-            key, (_, days) = keys[one[0]], one
+            key, due, last = keys[one[0]], ledger.due[one], ledger.published[one]
             if key is None:
-                continue  # its series is gone
-            last = ledger.published[one]
-            data = _updated(key, days, self._score(key, days, sums[key]), as_of(hour), ledger.due[one])
+                continue  # the rules do not have it any more
+            score = self._score(key, one[1], sums[key], windows, book.rules)
+            if last is None and due.reason == "rebuild" and not score.n and not (score.previous and score.previous.n):
+                continue  # it never was anything to speak of
+            data = _updated(key, one[1], score, book.rules.grid.as_of(hour), due, ledger.progress.ruled.version)
             content = data.model_dump(mode="json", exclude_none=True, exclude={"as_of", "cause"})
             if last is None or content != last.content:
                 number = 1 if last is None else last.publication + 1
-                uow.publish(_event(key, days, number, data, ledger.due[one].cause))
+                uow.publish(_event(key, one[1], number, data, due.cause))
                 sent[one] = Published(time.monotonic(), number, content)
         if sent:
             await publication.settle(uow, ledger.workspace, sent)
@@ -159,75 +191,118 @@ class ScoringService:
         """Another process projects from now on."""
         self._ledgers.clear()
 
-    def _score(self, key: SeriesKey, days: int, segments: scores.Segments) -> Score:
-        current = scores.window_sums(segments, days)
-        previous = scores.window_sums(segments, days, previous=True)
-        return scores.score_of(key.metric, current, previous, self.minimum_n)
+    def _score(self, key: SeriesKey, window: Window, segments: scores.Segments, windows: Cut, rules: Rules) -> Score:
+        current = scores.window_sums(segments, windows.segments(window))
+        previous = scores.window_sums(segments, windows.segments(window, previous=True))
+        return scores.score_of(key.metric, current, previous, rules.minimum_n or self.minimum_n)
 
     # What is asked
 
     async def page(self, workspace: str, wanted: ScoreFilter, after: Cursor | None, limit: int) -> ScorePage:
-        """Scores as they are now, in the order of names; a page may hold fewer than `limit` and still go on."""
+        """Scores as they are now, in the order of names; a page may hold fewer than `limit` and still go on. Raises
+        InvalidInput for a set of dimensions that no scores are kept by."""
         found: list[ListedScore] = []
         async with self._database.reader(workspace) as reader:
-            now = hour_of(await self._now(reader))
+            standing = await progress.standing(reader, workspace)
+            rules = standing.ruled.rules
+            if wanted.by is not None:
+                rules.refuse_unkept("query.by", wanted.by)
+            windows = cut(rules.grid, rules.grid.hour_of(await self._now(reader)))
+            as_of = rules.grid.start_of(windows.edges[-1])
+            version = rule_version(standing.ruled.version)
             for _ in range(_LIST_ROUNDS):
-                listed = await self._listed(reader, workspace, wanted, after, limit, now)
+                listed = await self._listed(reader, workspace, wanted, after, limit, standing, windows)
                 for item in listed:
-                    after = (series_name(item.key), _days(item))
+                    after = (series_name(item.key), item.window)
                     if wanted.reportable in (None, item.score.reportable):
                         found.append(item)
                     if len(found) == limit:
-                        return ScorePage(as_of(now), found, after)
+                        return ScorePage(as_of, version, found, after)
                 if len(listed) < limit:
-                    return ScorePage(as_of(now), found, None)
-        return ScorePage(as_of(now), found, after)
+                    return ScorePage(as_of, version, found, None)
+        return ScorePage(as_of, version, found, after)
 
     async def _listed(
-        self, reader: Reader, workspace: str, wanted: ScoreFilter, after: Cursor | None, limit: int, now: int
+        self,
+        reader: Reader,
+        workspace: str,
+        wanted: ScoreFilter,
+        after: Cursor | None,
+        limit: int,
+        standing: progress.Standing,
+        windows: Cut,
     ) -> list[ListedScore]:
         rows = await reading.list_series(
             reader,
             workspace,
+            standing.generation,
             metric=wanted.metric,
             survey_type=wanted.survey_type,
             dimensions=wanted.dimensions or {},
             by=wanted.by,
-            days=wanted.days,
-            after=after or ("", 0),
+            windows=wanted.windows,
+            after=after or ("", ""),
             limit=limit,
         )
-        sums = await reading.sums(reader, workspace, list({key: None for key, _ in rows}), spans(now)) if rows else {}
-        return [ListedScore(key, WINDOW_OF[days], self._score(key, days, sums[key])) for key, days in rows]
+        keys = list({key: None for key, _ in rows})
+        sums = await reading.sums(reader, workspace, standing.generation, keys, windows.spans()) if rows else {}
+        rules = standing.ruled.rules
+        return [ListedScore(key, window, self._score(key, window, sums[key], windows, rules)) for key, window in rows]
 
-    async def history(self, key: SeriesKey, first: date, last: date, days: int) -> ScoreHistory:
-        """One point a UTC day from `first` to `last`: the score of the `days` days that end with it."""
+    async def history(
+        self, key: SeriesKey, first: date | None, last: date | None, window: Window | None
+    ) -> ScoreHistory:
+        """One point for each day of the workspace's calendar from `first` to `last` (without: the last 90 days): the
+        score of the window that ends with it, or of the day alone. Raises InvalidInput for dimensions that no scores
+        are kept by, and for a period that cannot be answered."""
         async with self._database.reader(key.workspace) as reader:
-            start, end = (first - _EPOCH_DAY).days, (last - _EPOCH_DAY).days
-            stored = await reading.daily(reader, key, start - days + 1, end)
-        measure = scores.leading_measure(key.metric, scores.added(stored.values()))
-        total = scores.NOTHING
-        points: list[tuple[date, Score]] = []
-        for day in range(start - days + 1, end + 1):
-            total = total.plus(stored.get(day, {}).get(measure, scores.NOTHING))
-            total = total.minus(stored.get(day - days, {}).get(measure, scores.NOTHING))
-            if day >= start:
-                score = scores.score_by(measure, total, None, self.minimum_n)
-                points.append((_EPOCH_DAY + timedelta(days=day), score))
-        return ScoreHistory(scores.formula_of(measure), points)
+            standing = await progress.standing(reader, key.workspace)
+            rules = standing.ruled.rules
+            rules.refuse_unkept("query", tuple(name for name, _ in key.dimensions))
+            today = rules.grid.day_at(rules.grid.hour_of(await self._now(reader)))
+            asked = days_asked(first, last, today)
+            spans = [rules.grid.day_bounds(day, window) for day in asked]
+            low, high = min(span.start for span in spans), spans[-1].end
+            rows = await reading.by_hour(
+                reader, standing.generation, key, low // HOURS_A_DAY, (high - 1) // HOURS_A_DAY
+            )
+        line = Line(low // HOURS_A_DAY, (high - 1) // HOURS_A_DAY, rows)
+        measure = scores.leading_measure(key.metric, line.totals())
+        minimum_n = rules.minimum_n or self.minimum_n
+        points = [
+            (day, scores.score_by(measure, line.between(measure, span.start, span.end), None, minimum_n))
+            for day, span in zip(asked, spans, strict=True)
+        ]
+        return ScoreHistory(scores.formula_of(measure), minimum_n, rule_version(standing.ruled.version), points)
+
+    # Rules
+
+    async def standing(self, workspace: str) -> progress.Standing:
+        """The rules that count, and those to come."""
+        async with self._database.reader(workspace) as reader:
+            return await progress.standing(reader, workspace)
+
+    async def change_rules(self, workspace: str, rules: Rules) -> progress.Standing:
+        """Want other rules; where they change sums, these are counted anew, and take the place of the old in one
+        step."""
+        async with self._database.unit_of_work(workspace) as uow:
+            if (await progress.wanted(uow, workspace)).rules != rules:
+                await progress.want(uow, workspace, rules)
+        return await self.standing(workspace)
 
 
-def _days(item: ListedScore) -> int:
-    return next(days for days, window in WINDOW_OF.items() if window == item.window)
+def rule_version(version: int) -> str:
+    """How events and answers name the rules that a score was made by."""
+    return f"{RULE_VERSION}.{version}"
 
 
-def _updated(key: SeriesKey, days: int, score: Score, moment: datetime, due: Due) -> ScoreUpdatedV1:
+def _updated(key: SeriesKey, window: Window, score: Score, moment: datetime, due: Due, version: int) -> ScoreUpdatedV1:
     return ScoreUpdatedV1.model_validate(
         {
-            "series": key.in_window(WINDOW_OF[days]),
+            "series": key.in_window(window),
             "formula": score.formula,
             "as_of": moment,
-            "cause": "tick" if due.cause is None else "feedback",
+            "cause": due.reason,
             "value": score.value,
             "n": score.n,
             "promoters": score.promoters,
@@ -237,14 +312,16 @@ def _updated(key: SeriesKey, days: int, score: Score, moment: datetime, due: Due
             "minimum_n": score.minimum_n,
             "reportable": score.reportable,
             "previous": score.previous,
-            "rule_version": RULE_VERSION,
+            "rule_version": rule_version(version),
         }
     )
 
 
-def _event(key: SeriesKey, days: int, number: int, data: ScoreUpdatedV1, cause: Cause | None) -> Event[ScoreUpdatedV1]:
+def _event(
+    key: SeriesKey, window: Window, number: int, data: ScoreUpdatedV1, cause: Cause | None
+) -> Event[ScoreUpdatedV1]:
     """The n-th publication of a series always has the same id."""
-    event_id = name_id("score", series_id(key), str(days), str(number))
+    event_id = name_id("score", series_id(key), window, str(number))
     correlation_id = cause.correlation_id if cause else name_id("tick", key.workspace, data.as_of.isoformat())
     started = started_here(key.workspace, data, correlation_id=correlation_id, event_id=event_id)
     if cause is None:

@@ -6,10 +6,11 @@ from pydantic import Field
 from typing_extensions import override
 
 from shared.contracts.envelope import AwareDatetime, EventData, Label, Part
-from shared.contracts.feedback_received import Formula, Metric, SurveyType
+from shared.contracts.feedback_received import Formula, SurveyType
 from shared.contracts.topics import SCORE_UPDATED, Topic
 
-Window = Literal["7d", "30d", "90d"]
+Window = Literal["7d", "30d", "90d", "month", "quarter"]
+"""Rolling by the hour; or the month or quarter so far, in the time zone of the workspace."""
 
 
 def _escaped(word: str) -> str:
@@ -17,10 +18,14 @@ def _escaped(word: str) -> str:
     return word.replace("%", "%25").replace(",", "%2C").replace("=", "%3D").replace("|", "%7C")
 
 
+# What customers rate, and what is known besides: how they sound, and how many of those who were asked answered.
+ScoreMetric = Literal["nps", "csat", "ces", "rating", "sentiment", "response_rate"]
+
+
 class Series(Part):
     """One score over one metric, survey type, window and set of dimension values ({}: all)."""
 
-    metric: Metric
+    metric: ScoreMetric
     survey_type: SurveyType
     window: Window
     dimensions: dict[Label, Label] = Field(default_factory=dict, max_length=4)

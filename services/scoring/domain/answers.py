@@ -80,6 +80,12 @@ class Question(NamedTuple):
         """What may be added together: a formula, and for means the scale."""
         return self.formula if self.formula != "mean" else f"mean:{self.scale_min:.12g}:{self.scale_max:.12g}"
 
+    def scored_by(self, formula: str | None) -> "Question":
+        """The same question under another formula, where that can score its scale."""
+        if formula is None or (formula == "nps" and (self.scale_min, self.scale_max) != (0, 10)):
+            return self
+        return self._replace(formula=formula)
+
     def bands(self) -> tuple[float, float]:
         """From which value on an answer is at the top, and up to which at the bottom; infinite where there is none."""
         if self.formula == "nps":

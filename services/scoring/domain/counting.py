@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.scoring.domain.answers import MICRO, Question
+from services.scoring.domain.windows import HOURS_A_DAY
 
 Ints = NDArray[np.int64]
 # Hours since 1970 lie within ± this: a calendar has years 1 to 9999.
@@ -14,7 +15,6 @@ _HOUR_BITS = 28
 _HOUR_SHIFT = 1 << (_HOUR_BITS - 1)
 # Products that stay below may be added as machine integers.
 _EXACT = 2**62
-HOURS_A_DAY = 24
 MICROSECONDS_AN_HOUR = 3_600_000_000
 
 
@@ -43,9 +43,21 @@ class DaySums(NamedTuple):
     sums: NDArray[np.object_] | None
 
 
-def hours_of(at: Ints) -> Ints:
-    """Hours since 1970 of microseconds since then."""
-    return at // MICROSECONDS_AN_HOUR
+class DayRow(NamedTuple):
+    """The sums of a day by hour: `counts` is 24 × (n, top, bottom), `sums` 24 × (total, squares) for a mean."""
+
+    counts: Ints
+    sums: Any
+
+    def plus(self, counts: Ints, sums: Any) -> "DayRow":
+        """With more in it."""
+        both = self.sums if sums is None else sums if self.sums is None else self.sums + sums
+        return DayRow(self.counts + counts, both)
+
+
+def hours_of(at: Ints, offset_microseconds: int) -> Ints:
+    """Hours of a grid (windows.py) that microseconds since 1970 lie in."""
+    return (at + offset_microseconds) // MICROSECONDS_AN_HOUR
 
 
 def cells_of(

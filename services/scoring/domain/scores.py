@@ -7,12 +7,12 @@ from typing import NamedTuple, cast
 
 from services.scoring.domain import intervals
 from services.scoring.domain.answers import MICRO
-from services.scoring.domain.windows import segments_of
 from shared.contracts.feedback_received import DEFAULT_FORMULAS, Formula, Metric
 from shared.contracts.score_updated import Interval, PreviousWindow
 
-# Changes whenever a formula or a rule here does: scores of two versions are not to be compared.
-RULE_VERSION = "score-1"
+# Changes whenever a formula or a rule here does: scores of two versions are not to be compared. The version of the
+# workspace's own rules follows it in every event.
+RULE_VERSION = "score-2"
 LEVEL = 0.95
 MINIMUM_N = 30
 
@@ -67,9 +67,9 @@ class Score:
     previous: PreviousWindow | None
 
 
-def window_sums(segments: Segments, days: int, *, previous: bool = False) -> dict[str, Tally]:
-    """Sums of a window, or of the one before it, per measure."""
-    return added(segments.get(segment, {}) for segment in segments_of(days, previous=previous))
+def window_sums(segments: Segments, wanted: Iterable[int]) -> dict[str, Tally]:
+    """Sums of some segments, per measure."""
+    return added(segments.get(segment, {}) for segment in wanted)
 
 
 def added(parts: Iterable[Measured]) -> dict[str, Tally]:

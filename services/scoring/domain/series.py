@@ -1,5 +1,6 @@
 """Series: one metric and survey type over one set of dimension values, and which of them an answer belongs to."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import NamedTuple, cast
 
@@ -7,9 +8,6 @@ from services.scoring.domain.answers import DIMENSIONS, Origin
 from shared.contracts.feedback_received import Metric, SurveyType
 from shared.contracts.score_updated import Series
 from shared.core.ids import name_id
-
-# Sets of dimensions, each sorted by name: every combination of their values has scores of its own.
-ROLL_UPS: tuple[tuple[str, ...], ...] = ((), *((name,) for name in DIMENSIONS), ("department", "touchpoint"))
 
 
 class SeriesKey(NamedTuple):
@@ -45,10 +43,9 @@ def series_name(key: SeriesKey) -> str:
     return f"{metric}|{survey_type}|{dimensions}"
 
 
-def series_of(
-    workspace: str, metric: Metric, origin: Origin, roll_ups: tuple[tuple[str, ...], ...] = ROLL_UPS
-) -> list[SeriesKey]:
-    """Every series that an answer with `metric` from `origin` belongs to."""
+def series_of(workspace: str, metric: Metric, origin: Origin, roll_ups: Iterable[tuple[str, ...]]) -> list[SeriesKey]:
+    """Every series that an answer with `metric` from `origin` belongs to: one for each set of dimensions (sorted by
+    name) that it has values of."""
     given = dict(zip(DIMENSIONS, origin.values, strict=True))
     found = []
     for names in roll_ups:

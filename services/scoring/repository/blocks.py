@@ -60,8 +60,8 @@ _IDS = text(
     order by first_row limit 64"""
 )
 _FROM = text(
-    """select first_row, head, rows, replaced from block
-    where workspace = :workspace and first_row > :after and first_row + n > :from_row order by first_row limit 16"""
+    """select first_row, head, rows, dead, replaced from block
+    where workspace = :workspace and first_row > :after and first_row + n > :from_row order by first_row limit 8"""
 )
 
 
@@ -181,12 +181,15 @@ async def live_ids(uow: UnitOfWork, workspace: str, from_row: int) -> tuple[Hash
     return np.concatenate(hashes), np.concatenate(rows), found[-1].first_row + 1
 
 
-async def placed_from(uow: UnitOfWork, workspace: str, from_row: int) -> AsyncIterator[tuple[Block, Sequence[int]]]:
-    """Blocks with rows from `from_row` on, and the rows that each replaced; a few at a time, in order."""
+async def placed_from(
+    uow: UnitOfWork, workspace: str, from_row: int
+) -> AsyncIterator[tuple[int, Block, Sequence[int], Sequence[int]]]:
+    """(first row, block, dead positions, rows that it replaced) of the blocks with rows from `from_row` on, in order; a
+    few are read at a time."""
     after = -1
     while found := (await uow.execute(_FROM, {"workspace": workspace, "from_row": from_row, "after": after})).all():
         for row in found:
-            yield unpack(workspace, row.head, row.rows), row.replaced
+            yield row.first_row, unpack(workspace, row.head, row.rows), row.dead, row.replaced
         after = found[-1].first_row
 
 

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sqlalchemy import text
 
-from services.scoring.domain.counting import HOURS_A_DAY, Ints
+from services.scoring.domain.counting import DayRow
+from services.scoring.domain.windows import HOURS_A_DAY
 from services.scoring.repository.common import arrays
 from shared.db.unit_of_work import UnitOfWork
 
@@ -30,9 +31,9 @@ _COLUMNS = {
 # times, and a batch of imported history has thousands of rows.
 _LITERALS = ", ".join(f"cast(cast(:{name} as text) as {kind}[])" for name, kind in _COLUMNS.items())
 _KEEP = text(
-    f"""insert into day (workspace, {", ".join(_COLUMNS)}, hours)
-    select :workspace, * from unnest({_LITERALS}, cast(:hours as bytea[]))
-    on conflict (workspace, series, day, measure) do update
+    f"""insert into day (workspace, generation, {", ".join(_COLUMNS)}, hours)
+    select :workspace, :generation, * from unnest({_LITERALS}, cast(:hours as bytea[]))
+    on conflict (workspace, generation, series, day, measure) do update
     set n = excluded.n, top = excluded.top, bottom = excluded.bottom, total = excluded.total,
         squares = excluded.squares, hours = excluded.hours"""  # noqa: S608 - column names of ours
 )
@@ -40,7 +41,7 @@ _LOAD = text(
     f"""select series, day, measure, hours from day
     join unnest({arrays({"wanted_series": "uuid", "wanted_day": "integer", "wanted_measure": "text"})})
         as wanted (series, day, measure) using (series, day, measure)
-    where workspace = :workspace"""  # noqa: S608
+    where workspace = :workspace and generation = :generation"""  # noqa: S608
 )
 
 
@@ -50,18 +51,6 @@ class DayKey(NamedTuple):
     series: str
     day: int
     measure: str
-
-
-class DayRow(NamedTuple):
-    """The sums of a day by hour: `counts` is 24 × (n, top, bottom), `sums` 24 × (total, squares) for a mean."""
-
-    counts: Ints
-    sums: Any
-
-    def plus(self, counts: Ints, sums: Any) -> "DayRow":
-        """With more in it."""
-        both = self.sums if sums is None else sums if self.sums is None else self.sums + sums
-        return DayRow(self.counts + counts, both)
 
 
 def pack(row: DayRow) -> bytes:
@@ -83,15 +72,15 @@ def unpack(hours: bytes) -> DayRow:
     return DayRow(counts, sums.reshape(HOURS_A_DAY, 2))
 
 
-async def load(uow: UnitOfWork, workspace: str, keys: Collection[DayKey]) -> dict[DayKey, DayRow]:
+async def load(uow: UnitOfWork, workspace: str, generation: int, keys: Collection[DayKey]) -> dict[DayKey, DayRow]:
     """The day rows that are stored among `keys`."""
     series, days, measures = zip(*keys, strict=True)
-    values = {"workspace": workspace, "wanted_series": series, "wanted_day": days, "wanted_measure": measures}
-    found = (await uow.execute(_LOAD, {name: _listed(value) for name, value in values.items()})).all()
+    values = {"wanted_series": list(series), "wanted_day": list(days), "wanted_measure": list(measures)}
+    found = (await uow.execute(_LOAD, {"workspace": workspace, "generation": generation, **values})).all()
     return {DayKey(row.series.hex, row.day, row.measure): unpack(row.hours) for row in found}
 
 
-async def keep(uow: UnitOfWork, workspace: str, rows: Mapping[DayKey, DayRow]) -> None:
+async def keep(uow: UnitOfWork, workspace: str, generation: int, rows: Mapping[DayKey, DayRow]) -> None:
     """Store day rows as they are now."""
     columns: dict[str, list[Any]] = {name: [] for name in (*_COLUMNS, "hours")}
     for key in sorted(rows):
@@ -102,11 +91,7 @@ async def keep(uow: UnitOfWork, workspace: str, rows: Mapping[DayKey, DayRow]) -
             columns[name].append(value)
     hours = columns.pop("hours")
     literals = {name: _literal(column) for name, column in columns.items()}
-    await uow.execute(_KEEP, {"workspace": workspace, "hours": hours, **literals})
-
-
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, str) else list(value)
+    await uow.execute(_KEEP, {"workspace": workspace, "generation": generation, "hours": hours, **literals})
 
 
 def _literal(column: Iterable[Any]) -> str:

@@ -7,12 +7,13 @@ from typing import Any, cast
 from sqlalchemy import Row, text
 
 from services.scoring.domain.answers import DIMENSIONS
-from services.scoring.domain.counting import HOURS_A_DAY
-from services.scoring.domain.scores import NOTHING, Measured, Segments, Tally
+from services.scoring.domain.counting import DayRow
+from services.scoring.domain.scores import NOTHING, Segments, Tally
 from services.scoring.domain.series import SeriesKey, series_id
-from services.scoring.domain.windows import Span
+from services.scoring.domain.windows import HOURS_A_DAY, Span
 from services.scoring.repository.common import key_of, rows_of
-from services.scoring.repository.days import DayRow, unpack
+from services.scoring.repository.days import unpack
+from shared.contracts.score_updated import Window
 from shared.db.database import Reader
 from shared.db.unit_of_work import UnitOfWork
 
@@ -23,27 +24,29 @@ _WHOLE_DAYS = text(
     from unnest(cast(:series as uuid[])) as wanted (series)
     cross join unnest(cast(:segments as integer[]), cast(:lows as integer[]), cast(:highs as integer[]))
         as span (segment, low, high)
-    join day as held on held.workspace = :workspace and held.series = wanted.series
+    join day as held on held.workspace = :workspace and held.generation = :generation and held.series = wanted.series
         and held.day between span.low and span.high
     group by wanted.series, span.segment, held.measure having sum(held.n) <> 0"""
 )
 _SPLIT_DAYS = text(
     """select series, day, measure, hours from day
-    where workspace = :workspace and series = any(cast(:series as uuid[])) and day = any(cast(:days as integer[]))"""
+    where workspace = :workspace and generation = :generation and series = any(cast(:series as uuid[]))
+        and day = any(cast(:days as integer[]))"""
 )
 _DAILY = text(
-    """select day, measure, n, top, bottom, total, squares from day
-    where workspace = :workspace and series = :series and day between :first and :last and n <> 0 order by day"""
+    """select day, measure, hours from day
+    where workspace = :workspace and generation = :generation and series = :series
+        and day between :first and :last and n <> 0 order by day"""
 )
 
 
 async def sums(
-    connection: Reader | UnitOfWork, workspace: str, keys: Sequence[SeriesKey], spans: Sequence[Span]
+    connection: Reader | UnitOfWork, workspace: str, generation: int, keys: Sequence[SeriesKey], spans: Sequence[Span]
 ) -> dict[SeriesKey, Segments]:
     """The sums of each series by segment (domain/windows.py) and measure."""
     by_id = {series_id(key): key for key in keys}
     found: dict[SeriesKey, dict[int, dict[str, Tally]]] = {key: defaultdict(dict) for key in keys}
-    values = {"workspace": workspace, "series": list(by_id)}
+    values = {"workspace": workspace, "generation": generation, "series": list(by_id)}
     whole = [span for span in spans if span.grain == "d"]
     segments = {
         "segments": [span.segment for span in whole],
@@ -72,13 +75,13 @@ def _part(row: DayRow, day: int, span: Span) -> Tally:
     return Tally(*row.counts[hours].sum(axis=0).tolist(), *moments)
 
 
-async def daily(reader: Reader, key: SeriesKey, first: int, last: int) -> dict[int, Measured]:
-    """Sums per UTC day (days since 1970) that has answers."""
-    values = {"workspace": key.workspace, "series": series_id(key), "first": first, "last": last}
-    found: dict[int, dict[str, Tally]] = defaultdict(dict)
-    for row in await reader.all(_DAILY, values):
-        found[row.day][row.measure] = _tally(row)
-    return cast("dict[int, Measured]", found)
+async def by_hour(
+    reader: Reader, generation: int, key: SeriesKey, first: int, last: int
+) -> list[tuple[int, str, DayRow]]:
+    """(day, measure, sums by hour) of the days `first` … `last` that have answers."""
+    values = {"generation": generation, "first": first, "last": last}
+    found = await reader.all(_DAILY, {"workspace": key.workspace, "series": series_id(key), **values})
+    return [(row.day, row.measure, unpack(row.hours)) for row in found]
 
 
 def _tally(row: Row[Any]) -> Tally:
@@ -88,25 +91,37 @@ def _tally(row: Row[Any]) -> Tally:
 async def list_series(
     reader: Reader,
     workspace: str,
+    generation: int,
     *,
     metric: str | None,
     survey_type: str | None,
     dimensions: Mapping[str, str],
     by: Sequence[str] | None,
-    days: Sequence[int],
-    after: tuple[str, int],
+    windows: Sequence[Window],
+    after: tuple[str, str],
     limit: int,
-) -> list[tuple[SeriesKey, int]]:
-    """Series × windows behind `after` (name, days) in the order of names. `by`: exactly these dimensions are set."""
-    conditions = ["series.workspace = :workspace", "name >= :name", "(name, window_days.days) > (:name, :days_after)"]
-    values: dict[str, Any] = {"workspace": workspace, "name": after[0], "days_after": after[1], "limit": limit}
+) -> list[tuple[SeriesKey, Window]]:
+    """Series × windows behind `after` (name, window) in the order of names. `by`: exactly these dimensions are set."""
+    conditions = [
+        "series.workspace = :workspace",
+        "series.generation = :generation",
+        "name >= :name",
+        "(name, shown.span) > (:name, :span)",
+    ]
+    values: dict[str, Any] = {
+        "workspace": workspace,
+        "generation": generation,
+        "name": after[0],
+        "span": after[1],
+        "limit": limit,
+    }
     for name, value in (("metric", metric), ("survey_type", survey_type), *dimensions.items()):
         if value is not None:
             conditions.append(f"{name} = :wanted_{name}")
             values[f"wanted_{name}"] = value
     if by is not None:
         conditions += [f"{name} is {'not null' if name in by else 'null'}" for name in DIMENSIONS]
-    statement = f"""select series.*, window_days.days from series
-        cross join unnest(cast(:days as integer[])) as window_days (days)
-        where {" and ".join(conditions)} order by name, window_days.days limit :limit"""  # noqa: S608 - names are ours
-    return [(key_of(row), row.days) for row in await reader.all(statement, values | {"days": list(days)})]
+    statement = f"""select series.*, shown.span from series
+        cross join (select span collate "C" from unnest(cast(:spans as text[])) as spans (span)) as shown
+        where {" and ".join(conditions)} order by name, shown.span limit :limit"""  # noqa: S608 - names are ours
+    return [(key_of(row), row.span) for row in await reader.all(statement, values | {"spans": list(windows)})]

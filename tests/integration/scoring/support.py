@@ -1,7 +1,7 @@
 """Scoring on a real database without a bus, and the same scores by brute force."""
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from services.scoring.domain.answers import ids_of
+from services.scoring.domain.rules import Rules
 from services.scoring.intake import Intake
 from services.scoring.repository.blocks import unpack
 from services.scoring.service import ScoringService
@@ -186,27 +188,58 @@ def counted(log: Iterable[Event[FeedbackReceivedV1]]) -> list[Event[FeedbackRece
     return [event for event in best.values() if not event.data.removed]
 
 
-def brute_force(log: Iterable[Event[FeedbackReceivedV1]], now: datetime, days: int) -> Mapping[SeriesName, Expected]:
-    """Every series' value in the window of `days` days and in the one before it, answer by answer."""
-    end = now.replace(minute=0, second=0, microsecond=0) + HOUR
-    start, before = end - timedelta(days=days), end - timedelta(days=2 * days)
+def window_of(name: str, now: datetime, zone: str = "UTC") -> tuple[datetime, datetime, datetime]:
+    """(begin of the window before, begin, end) of a window, by the calendar of `zone`."""
+    local = now.astimezone(ZoneInfo(zone))
+    # The grid of hours stands on the zone's standard time, so hours of Tehran begin at half past by UTC.
+    begun = local.replace(minute=0, second=0, microsecond=0)
+    end = begun.astimezone(UTC) + HOUR
+    if name.endswith("d"):
+        days = int(name[:-1])
+        return end - timedelta(days=2 * days), end - timedelta(days=days), end
+    months = {"month": 1, "quarter": 3}[name]
+    first = begun.replace(month=begun.month - (begun.month - 1) % months, day=1, hour=0, fold=0)
+    number = first.year * 12 + first.month - 1 - months
+    before = first.replace(year=number // 12, month=number % 12 + 1)
+    return before.astimezone(UTC), first.astimezone(UTC), end
+
+
+def brute_force(
+    log: Iterable[Event[FeedbackReceivedV1]], now: datetime, window: str, zone: str = "UTC", rules: Rules | None = None
+) -> Mapping[SeriesName, Expected]:
+    """Every series' value in a window and in the one before it, answer by answer."""
+    before, start, end = window_of(window, now, zone)
     current: dict[SeriesName, list[Rating]] = defaultdict(list)
     previous: dict[SeriesName, list[Rating]] = defaultdict(list)
     for event in counted(log):
         moment = min(event.data.occurred_at, event.data.received_at)
-        for name, given in _memberships(event.data):
+        for name, given in _memberships(event.data, rules or Rules()):
             current.setdefault(name, [])
             if start <= moment < end:
                 current[name].append(given)
             elif before <= moment < start:
                 previous[name].append(given)
+    shown = {name: _leading(name[0], values, previous[name]) for name, values in current.items()}
     return {
-        name: Expected(len(values), _value(values), len(previous[name]), _value(previous[name]))
-        for name, values in current.items()
+        name: Expected(len(now_shown), _value(now_shown), len(before_shown), _value(before_shown))
+        for name, (now_shown, before_shown) in shown.items()
     }
 
 
-def _memberships(data: FeedbackReceivedV1) -> list[tuple[SeriesName, Rating]]:
+def _leading(metric: str, values: list[Rating], previous: list[Rating]) -> tuple[list[Rating], list[Rating]]:
+    """What is added together of ratings with different formulas or scales: the kind most of them have."""
+
+    def kind(rating: Rating) -> tuple[bool, str]:
+        scale = f":{rating.scale_min:g}:{rating.scale_max:g}" if rating.formula == "mean" else ""
+        return rating.formula != METRICS[metric][2], rating.formula + scale
+
+    counts = Counter(map(kind, values or previous))
+    leading = min(counts, key=lambda one: (-counts[one], one)) if counts else None
+    of_kind = ([one for one in some if kind(one) == leading] for some in (values, previous))
+    return next(of_kind), next(of_kind)
+
+
+def _memberships(data: FeedbackReceivedV1, rules: Rules) -> list[tuple[SeriesName, Rating]]:
     given = {
         "touchpoint": data.touchpoint,
         "department": data.department,
@@ -216,10 +249,16 @@ def _memberships(data: FeedbackReceivedV1) -> list[tuple[SeriesName, Rating]]:
         "wave": data.survey.wave if data.survey else None,
     }
     kind = data.survey.type if data.survey else "transactional" if data.touchpoint else "relational"
-    sets: list[tuple[tuple[str, str], ...]] = [(), *(((name, value),) for name, value in given.items() if value)]
-    if data.department and data.touchpoint:
-        sets.append((("department", data.department), ("touchpoint", data.touchpoint)))
-    return [((given.metric, kind, names), given) for given in data.ratings for names in sets]
+    formulas = rules.formulas.get(data.survey.id, {}) if data.survey else {}
+    sets = [
+        tuple((name, str(given[name])) for name in names)
+        for names in rules.roll_ups
+        if all(given[name] is not None for name in names)
+    ]
+    ratings = [
+        rating.model_copy(update={"formula": formulas.get(rating.metric, rating.formula)}) for rating in data.ratings
+    ]
+    return [((rating.metric, kind, names), rating) for rating in ratings for names in sets]
 
 
 def _value(values: list[Rating]) -> float | None:

@@ -8,11 +8,12 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from services.scoring import service as service_module
-from services.scoring.domain.windows import DAYS_OF, WINDOW_OF
+from services.scoring.domain.rules import Rules
+from services.scoring.domain.windows import WINDOWS
 from services.scoring.intake import Intake
 from services.scoring.service import ScoreFilter, ScoringService
 from shared.contracts.envelope import Event
@@ -34,6 +35,13 @@ from tests.integration.scoring.support import (
 from tests.support.postgres import fresh_database
 
 _workspaces = count(1)
+RULES = (
+    Rules(roll_ups=(("channel", "product"),)),
+    Rules(formulas={"s1": {"csat": "mean", "ces": "top_two"}}, minimum_n=2),
+    Rules(time_zone="Asia/Tehran"),
+    Rules(time_zone="America/New_York", roll_ups=(("wave",),)),
+    Rules(minimum_n=1),
+)
 # Ages that matter: within each window, at its edges to the hour, in the previous one, beyond all, still to come.
 _EDGES = [days * 24 + by for days in (7, 14, 30, 60, 90, 180) for by in (-1, 0, 1)]
 _ages = st.one_of(st.integers(-1, 200 * 24), st.sampled_from([0, 0, 1, *_EDGES]))
@@ -80,23 +88,26 @@ def as_event(workspace: str, n: int, version: dict[str, Any]) -> Event[Any]:
     return answered(n, *version["ratings"], at=at, workspace=workspace, **fields)
 
 
-async def check(service: ScoringService, database: Database, workspace: str, log: Sequence[Event[Any]]) -> None:
+async def check(
+    service: ScoringService, database: Database, workspace: str, log: Sequence[Event[Any]], rules: Rules
+) -> None:
     """Asked scores and published scores agree with a recount."""
     published = {e.data.key(): e.data for e in await outbox(database) if e.workspace == workspace}
     page = await service.page(workspace, ScoreFilter(), None, 10_000)
-    found: dict[int, dict[Any, Any]] = {days: {} for days in WINDOW_OF}
+    found: dict[str, dict[Any, Any]] = {window: {} for window in WINDOWS}
     for item in page.items:
         score, previous = item.score, item.score.previous
         assert previous is not None
         name = (item.key.metric, item.key.survey_type, item.key.dimensions)
-        found[DAYS_OF[item.window]][name] = (score.n, score.value, previous.n, previous.value)
+        found[item.window][name] = (score.n, score.value, previous.n, previous.value)
         if data := published.get(item.key.in_window(item.window).name()):
             assert (data.n, data.value, data.interval) == (score.n, score.value, score.interval)
         else:
             assert (score.n, previous.n) == (0, 0), f"never published: {name}"
-    for days, scores in found.items():
-        for name, wanted in brute_force(log, NOW, days).items():
-            assert scores.pop(name) == (wanted.n, wanted.value, wanted.previous_n, wanted.previous_value), (name, days)
+    for window, scores in found.items():
+        for name, wanted in brute_force(log, NOW, window, rules.time_zone, rules).items():
+            expected = (wanted.n, wanted.value, wanted.previous_n, wanted.previous_value)
+            assert scores.pop(name) == expected, (name, window)
         assert {value[0] + value[2] for value in scores.values()} <= {0}  # taken back entirely
 
 
@@ -123,7 +134,7 @@ async def crash_in(service: ScoringService, database: Database, batch: Sequence[
         raise Crash
 
     with patch.context() as patched, contextlib.suppress(Crash):
-        patched.setattr(service_module.publication, "save", dies)
+        patched.setattr(service_module.progress, "save", dies)
         await deliver(service, database, batch)
 
 
@@ -132,8 +143,12 @@ async def crash_in(service: ScoringService, database: Database, batch: Sequence[
     seed=st.integers(0, 2**32),
     repeats=st.integers(0, 4),
     restart=st.booleans(),
+    changes=st.lists(st.sampled_from(RULES), max_size=2),
 )
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+# Not shrunk: each try is a second of database, and a seed brings the failure back.
+@settings(
+    max_examples=500, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.reuse, Phase.generate]
+)
 async def test_scores_equal_a_recount(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
@@ -141,8 +156,10 @@ async def test_scores_equal_a_recount(
     seed: int,
     repeats: int,
     restart: bool,
+    changes: list[Rules],
 ) -> None:
-    """Corrections, removals, late events, repeats, any order and any batches, failed transactions, a restart."""
+    """Corrections, removals, late events, repeats, other rules, any order and any batches, failed transactions, a
+    restart."""
     workspace = f"w{next(_workspaces)}"
     chance = random.Random(seed)
     log = [as_event(workspace, n, version) for n, history in enumerate(histories) for version in history]
@@ -151,15 +168,17 @@ async def test_scores_equal_a_recount(
     cuts = sorted(chance.sample(range(len(arriving) + 1), k=min(3, len(arriving))))
     batches = [arriving[a:b] for a, b in zip([0, *cuts], [*cuts, len(arriving)], strict=True) if a < b]
     stop = chance.randrange(len(batches)) if restart else None
-    service = made_on(database)
+    service, rules = made_on(database), Rules()
     for number, batch in enumerate(batches):
         if number == stop:
             service = made_on(database)  # a new process: nothing is in memory
         if chance.random() < 0.2:
             await crash_in(service, database, batch, monkeypatch)
         await deliver(service, database, batch, count=bool(number % 2))
+        if changes and chance.random() < 0.4:
+            await service.change_rules(workspace, rules := changes.pop())
     await deliver(service, database, log)  # a replay from the first record
     await publish_all(service)
-    await check(service, database, workspace, log)
+    await check(service, database, workspace, log, rules)
     async with database.unit_of_work() as uow:
         await uow.execute("delete from outbox")

@@ -16,7 +16,7 @@ from shared.db.migrate import drift
 from tests.integration.scoring.support import NOW, answered, deliver, made_on, outbox, publish_all, rating, scoring
 
 Made = tuple[ScoringService, Database]
-NPS = ScoreFilter(metric="nps", survey_type="transactional", days=(7,))
+NPS = ScoreFilter(metric="nps", survey_type="transactional", windows=("7d",))
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ async def test_an_answer_is_counted_in_every_series_it_belongs_to(made: Made) ->
     series = ["", "touchpoint=store", "department=support", "product=x", "segment=vip", "channel=email", "wave=w1"]
     assert await scores(service) == dict.fromkeys([*series, "department=support,touchpoint=store"], (1, 100.0))
     await publish_all(service)
-    assert len(await outbox(database)) == 8 * 3
+    assert len(await outbox(database)) == 8 * 5
 
 
 async def test_relational_and_transactional_are_never_mixed(made: Made) -> None:
@@ -61,7 +61,7 @@ async def test_relational_and_transactional_are_never_mixed(made: Made) -> None:
         [answered(1, rating("nps", 9), at=NOW), answered(2, rating("nps", 0), at=NOW, survey_type="relational")],
     )
     assert (await scores(service))[""] == (1, 100.0)
-    relational = ScoreFilter(metric="nps", survey_type="relational", days=(7,))
+    relational = ScoreFilter(metric="nps", survey_type="relational", windows=("7d",))
     assert (await scores(service, relational))[""] == (1, -100.0)
 
 
@@ -73,9 +73,9 @@ async def test_a_correction_moves_an_answer_to_another_department_and_time(made:
     )
     await deliver(service, database, [moved])
     assert await scores(service) == {}
-    month = await scores(service, ScoreFilter(metric="nps", days=(30,)))
+    month = await scores(service, ScoreFilter(metric="nps", windows=("30d",)))
     assert month == dict.fromkeys(["", "department=sales", "channel=email"], (1, -100.0))
-    assert (await scores(service, ScoreFilter(metric="ces", days=(30,))))[""] == (1, 5.5)
+    assert (await scores(service, ScoreFilter(metric="ces", windows=("30d",))))[""] == (1, 5.5)
 
 
 async def test_an_older_revision_changes_nothing(made: Made) -> None:
@@ -164,7 +164,7 @@ async def test_answers_on_another_scale_stand_apart(made: Made) -> None:
     stars = [answered(n, rating("rating", 4), at=NOW) for n in range(3)]
     tens = [answered(n + 10, rating("rating", 9, scale_max=10), at=NOW) for n in range(2)]
     await deliver(service, database, stars + tens)
-    assert (await scores(service, ScoreFilter(metric="rating", days=(7,))))[""] == (3, 4.0)
+    assert (await scores(service, ScoreFilter(metric="rating", windows=("7d",))))[""] == (3, 4.0)
 
 
 async def test_small_blocks_become_one_and_answers_in_it_can_be_corrected(made: Made) -> None:

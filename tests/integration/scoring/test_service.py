@@ -207,7 +207,7 @@ async def test_filters_and_pages(client: httpx.AsyncClient, bus: Bus) -> None:
         return [item["name"] for item in answer.json()["items"]]
 
     everything = await names()
-    assert len(everything) == 2 * 3 * (1 + 1 + 2 + 7 + 1 + 2)
+    assert len(everything) == 2 * 5 * (1 + 1 + 2 + 7 + 1 + 2)
     assert await names(department="support", window="7d", metric="nps") == [
         "nps|transactional|7d|department=support",
         "nps|transactional|7d|department=support,touchpoint=store",
@@ -273,6 +273,60 @@ async def test_an_id_that_no_stream_gave_out_is_refused(quiet: tuple[httpx.Async
     assert answer.status_code == 422
 
 
+async def test_rules_are_read_by_all_and_changed_by_managers(
+    client: httpx.AsyncClient, bus: Bus, database_url: str
+) -> None:
+    rules = (await client.get("/v1/scores/rules")).json()
+    assert (rules["version"], rules["coming"], rules["rules"]["time_zone"]) == (0, None, "UTC")
+    assert ["department", "touchpoint"] in rules["rules"]["roll_ups"]
+    await send(bus, [answered(n, rating("nps", 9), at=now(), department="support", wave="w1") for n in range(3)])
+    await wait_for_n(client, 3, metric="nps")
+    body = {"roll_ups": [["wave", "department"]], "time_zone": "Asia/Tehran", "minimum_n": 2}
+    agent = await key(database_url, "acme", "agent")
+    assert (await client.put("/v1/scores/rules", json=body, headers=agent)).status_code == 403
+    assert (await client.get("/v1/scores/rules", headers=agent)).status_code == 200
+    assert (await client.put("/v1/scores/rules", json=body)).status_code == 200
+
+    async def adopted() -> Any:
+        found = (await client.get("/v1/scores/rules")).json()
+        return found if found["version"] == 1 and found["coming"] is None else None
+
+    assert (await eventually(adopted))["rules"]["roll_ups"] == [[], ["department", "wave"]]
+    items = (await client.get("/v1/scores", params={"window": "quarter", "by": "wave,department"})).json()["items"]
+    assert [(item["name"], item["n"], item["reportable"], item["rule_version"]) for item in items] == [
+        ("nps|transactional|quarter|department=support,wave=w1", 3, True, "score-2.1")
+    ]
+    refused = await client.get("/v1/scores", params={"by": "department"})
+    assert refused.status_code == 422
+    assert refused.json()["faults"] == [{"path": "query.by", "reason": "scores are kept by all, department,wave"}]
+    other = await key(database_url, "lale", "manager")
+    assert (await client.get("/v1/scores/rules", headers=other)).json()["version"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "place"),
+    [
+        ({"roll_ups": [["region"]]}, "roll_ups.0.0"),
+        ({"roll_ups": [["wave", "wave"]]}, ""),
+        ({"roll_ups": [["wave", "product", "segment", "channel", "department"]]}, "roll_ups.0"),
+        ({"time_zone": "Persia"}, "time_zone"),
+        ({"time_zone": "../etc/passwd"}, "time_zone"),
+        ({"minimum_n": 0}, "minimum_n"),
+        ({"formulas": {"s1": {"csat": "median"}}}, "formulas.s1.csat"),
+        ({"formulas": {"s1": {"ltv": "mean"}}}, "formulas.s1.ltv"),
+        ({"rollups": []}, "rollups"),
+    ],
+)
+async def test_rules_that_make_no_sense_are_refused(
+    quiet: tuple[httpx.AsyncClient, str], body: dict[str, Any], place: str
+) -> None:
+    answer = await quiet[0].put("/v1/scores/rules", json=body)
+    assert answer.status_code == 422
+    [fault] = answer.json()["faults"]
+    assert fault["path"].removeprefix("body").strip(".").startswith(place)
+    assert (await quiet[0].get("/v1/scores/rules")).json()["version"] == 0
+
+
 async def test_history_by_day(client: httpx.AsyncClient, bus: Bus) -> None:
     noon = now().replace(hour=12, minute=0, second=0, microsecond=0)
     at = {n: noon - timedelta(days=age) for n, age in enumerate([1, 1, 2, 9, 40])}
@@ -314,12 +368,12 @@ async def test_scores_of_a_dense_history_are_read_quickly_enough(database_url: s
     database = Database(database_url, "scoring", encode=codec.encode, pool_size=1)
     async with database.unit_of_work() as uow:
         await uow.execute(
-            """insert into day (workspace, series, day, measure, n, top, bottom, total, squares, hours)
-            select 'acme', md5(s::text)::uuid, day, 'nps', 1, 1, 0, 0, 0, ''
+            """insert into day (workspace, generation, series, day, measure, n, top, bottom, total, squares, hours)
+            select 'acme', 0, md5(s::text)::uuid, day, 'nps', 1, 1, 0, 0, 0, ''
             from generate_series(1, 400) s, generate_series(20000, 20200) day"""
         )
         plan = await uow.execute(
-            """explain (analyze, format json) select sum(n) from day where workspace = 'acme'
+            """explain (analyze, format json) select sum(n) from day where workspace = 'acme' and generation = 0
             and series = md5('7')::uuid and day between 20110 and 20199"""
         )
         node = plan.scalar_one()[0]["Plan"]

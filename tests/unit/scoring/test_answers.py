@@ -20,6 +20,7 @@ from services.scoring.domain.answers import (
     top_two_from,
     version_of,
 )
+from services.scoring.domain.rules import DEFAULT_ROLL_UPS
 from services.scoring.domain.series import series_id, series_name, series_of
 from services.scoring.domain.versions import contest, repeated
 from services.scoring.intake import Intake
@@ -104,7 +105,7 @@ def test_a_review_that_no_survey_asked_for(touchpoint: str | None, expected: str
 
 def test_series_of_an_answer() -> None:
     event = answered(1, rating("nps", 9), at=NOON, touchpoint="a|b,c=d", department="support", wave="w")
-    names = {series_name(key) for key in series_of("acme", "nps", version_of(event).origin)}
+    names = {series_name(key) for key in series_of("acme", "nps", version_of(event).origin, DEFAULT_ROLL_UPS)}
     assert names == {
         "nps|transactional|",
         "nps|transactional|touchpoint=a%7Cb%2Cc%3Dd",
@@ -117,7 +118,9 @@ def test_series_of_an_answer() -> None:
 
 def test_ids_of_series_differ_by_workspace() -> None:
     origin = Origin("relational", None, None, None, None, None, "email", None)
-    one, other = ({series_id(key) for key in series_of(name, "nps", origin)} for name in ("acme", "lale"))
+    one, other = (
+        {series_id(key) for key in series_of(name, "nps", origin, DEFAULT_ROLL_UPS)} for name in ("acme", "lale")
+    )
     assert len(one) == len(other) == 2
     assert not one & other
 

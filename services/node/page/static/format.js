@@ -12,7 +12,7 @@ try {
 } catch { /* an old browser shows the code */ }
 
 const METRICS = { nps: 'NPS', csat: 'CSAT', ces: 'CES', rating: 'Rating' };
-export const WINDOWS = { '7d': '7 days', '30d': '30 days', '90d': '90 days' };
+export const WINDOWS = { '7d': '7 days', '30d': '30 days', '90d': '90 days', month: 'this month', quarter: 'this quarter' };
 
 export const count = (value) => whole.format(value);
 export const metricName = (metric) => METRICS[metric] ?? metric;

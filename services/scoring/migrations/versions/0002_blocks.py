@@ -9,8 +9,7 @@ down_revision = "0001"
 
 
 def upgrade() -> None:
-    op.execute("drop table answer, bucket, score, clock")
-    op.execute("delete from series")
+    op.execute("drop table answer, bucket, score, clock, series")
     op.execute("delete from timer")
     op.execute("delete from processed_event")
     op.execute("delete from consumer_position")
@@ -27,23 +26,41 @@ def upgrade() -> None:
     op.execute("alter table block alter column rows set storage external")
     op.execute(
         """create table day (
-            workspace text not null, series uuid not null, day integer not null, measure text not null,
+            workspace text not null, generation integer not null, series uuid not null, day integer not null,
+            measure text not null,
             n integer not null, top integer not null, bottom integer not null,
             total numeric not null, squares numeric not null, hours bytea not null,
-            primary key (workspace, series, day, measure)
+            primary key (workspace, generation, series, day, measure)
         ) with (fillfactor = 70)"""
     )
     op.execute(
         """create table score (
-            workspace text not null, series uuid not null, days smallint not null,
+            workspace text not null, series uuid not null, span text not null,
             published_at timestamptz not null, publication bigint not null, content jsonb not null,
-            primary key (workspace, series, days)
+            primary key (workspace, series, span)
         ) with (fillfactor = 60)"""
     )
     op.execute(
         """create table progress (
             workspace text primary key, next_row bigint not null default 0, published_row bigint not null default 0,
-            hour integer not null, passes bigint not null default 0
+            hour integer not null, turns_at timestamptz not null, passes bigint not null default 0,
+            generation integer not null default 0, rules_version bigint not null, rules jsonb not null,
+            draft_version bigint, draft_rules jsonb, draft_row bigint, draft_until bigint
         )"""
     )
-    protect(op.execute, "block", "day", "score", "progress", grants="select")
+    op.execute(
+        """create table series (
+            workspace text not null, generation integer not null, id uuid not null, name text collate "C" not null,
+            metric text not null, survey_type text not null,
+            touchpoint text, department text, product text, segment text, channel text, wave text,
+            primary key (workspace, generation, id)
+        )"""
+    )
+    op.execute("create unique index series_name on series (workspace, generation, name)")
+    op.execute(
+        """create table rules (
+            workspace text primary key, version bigint not null, body jsonb not null, changed_at timestamptz not null
+        )"""
+    )
+    protect(op.execute, "block", "day", "series", "score", "progress", grants="select")
+    protect(op.execute, "rules", grants="select, insert, update")

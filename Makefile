@@ -43,6 +43,9 @@ revision: setup ## new migration: make revision SERVICE=scoring M="add windows"
 	@test -n "$(SERVICE)" && test -n "$(M)" || { echo 'usage: make revision SERVICE=scoring M="what changes"' >&2; exit 2; }
 	@$(BIN)/alembic -n "$(SERVICE)" revision --autogenerate -m "$(M)"
 
+alarms: setup ## how often an alert is false and a real drop is caught, simulated; ARGS="--series 500 --seed 2"
+	@$(BIN)/python -m tests.load.alarms $(ARGS)
+
 bench: setup ## measure throughput and latency on this machine
 	@$(BIN)/python -m tests.load.bench $(ARGS)
 

@@ -1,6 +1,6 @@
 """The composition root of scoring."""
 
-from services.scoring import handlers
+from services.scoring import api_alerts, handlers
 from services.scoring.api import routes
 from services.scoring.config import ScoringSettings
 from services.scoring.projector import Projector
@@ -22,5 +22,8 @@ def build(settings: ScoringSettings) -> Service:
     composition.consume(handlers.subscription(service, settings.score_batch))
     lease = Lease(composition.database, "projector", owner_name())
     composition.run(Projector(service, lease, composition.wakeups.on("block")))
-    composition.route(routes(service, composition.authenticator, composition.feed(SCORE_UPDATED)))
+    composition.route(
+        routes(service, composition.authenticator, composition.feed(SCORE_UPDATED)),
+        api_alerts.routes(service, composition.authenticator),
+    )
     return composition.service()

@@ -107,6 +107,23 @@ progress = Table(
     Column("draft_rules", JSONB),
     Column("draft_row", BigInteger),
     Column("draft_until", BigInteger),
+    Column("looked", Integer, nullable=False, server_default=text("0")),
+)
+alert = Table(
+    "alert",
+    metadata,
+    Column("workspace", Text, nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("series", Uuid, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("raised_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    Column("evidence", JSONB, nullable=False),
+    Column("held_against", JSONB),
+    PrimaryKeyConstraint("workspace", "id"),
+    Index("alert_once", "workspace", "series", "kind", unique=True, postgresql_where=text("ended_at is null")),
+    Index("alert_raised", "workspace", "raised_at"),
 )
 # The rules that a workspace wants; those that count stand in its progress.
 rules = Table(

@@ -347,7 +347,7 @@ async def go_on_with_draft(uow: UnitOfWork, ledger: Ledger, hour_of: Callable[[G
         return
     hour = hour_of(draft.ruled.rules.grid)
     ledger.progress = ledger.progress._replace(
-        draft=None, ruled=draft.ruled, generation=book.generation, hour=hour, published_row=-1
+        draft=None, ruled=draft.ruled, generation=book.generation, hour=hour, looked=hour - 1, published_row=-1
     )
     ledger.book, ledger.draft, ledger.due, ledger.stale = book, None, {}, True
     await look_at_all(uow, ledger)

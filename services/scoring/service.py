@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
+from uuid import UUID
 
 from services.scoring.domain import scores
 from services.scoring.domain.answers import Block, Cause
@@ -22,9 +23,11 @@ from services.scoring.projection import (
     open_ledger,
     turn_hour,
 )
-from services.scoring.repository import blocks, progress, publication, reading
+from services.scoring.repository import alerts, blocks, progress, publication, reading
+from services.scoring.repository.alerts import Alert
 from services.scoring.repository.common import database_now
 from services.scoring.repository.publication import Published
+from services.scoring.watch import look
 from shared.contracts.envelope import Event, started_here
 from shared.contracts.feedback_received import Formula
 from shared.contracts.score_updated import ScoreUpdatedV1, Window
@@ -131,6 +134,8 @@ class ScoringService:
         rows = sum(len(one.block.rows) for one in fresh)
         interval = self._interval_seconds * (CATCHING_UP if rows >= MANY_ROWS else 1)
         published = await self._publish(uow, ledger, hour, interval)
+        version = rule_version(ledger.progress.ruled.version)
+        await look(uow, ledger, hour, ledger.book.rules.minimum_n or self.minimum_n, version)
         await merge_small(uow, ledger)
         await forget_stale(uow, ledger)
         ledger.progress = await progress.save(uow, workspace, ledger.progress, *ledger.restart_at())
@@ -274,6 +279,13 @@ class ScoringService:
             for day, span in zip(asked, spans, strict=True)
         ]
         return ScoreHistory(scores.formula_of(measure), minimum_n, rule_version(standing.ruled.version), points)
+
+    async def alerts(
+        self, workspace: str, *, only_active: bool, before: tuple[datetime, UUID] | None, limit: int
+    ) -> list[Alert]:
+        """Alerts, the latest first."""
+        async with self._database.reader(workspace) as reader:
+            return await alerts.listed(reader, workspace, only_active=only_active, before=before, limit=limit)
 
     # Rules
 

@@ -36,6 +36,8 @@ class ScoreAlertedV1(EventData):
     previous_n: int | None = None
     p_value: float | None = None
     target: float | None = None
+    days: int | None = Field(default=None, description="Days that `value` and `n` are of.")
+    previous_days: int | None = Field(default=None, description="Days before them that `previous_value` is of.")
     contributors: tuple[Contributor, ...] = Field(default=(), description="Largest first.")
     rule_version: Label
 

@@ -114,7 +114,7 @@ def score_by(measure: str, tally: Tally, before: Tally | None, minimum_n: int) -
     is_nps = measure == "nps"
     return Score(
         formula=formula_of(measure),
-        value=_rounded(_value(measure, tally)),
+        value=_rounded(value_of(measure, tally)),
         n=tally.n,
         promoters=tally.top if is_nps else None,
         passives=tally.n - tally.top - tally.bottom if is_nps else None,
@@ -126,7 +126,8 @@ def score_by(measure: str, tally: Tally, before: Tally | None, minimum_n: int) -
     )
 
 
-def _value(measure: str, tally: Tally) -> float | None:
+def value_of(measure: str, tally: Tally) -> float | None:
+    """The score of sums; None without answers."""
     if tally.n == 0:
         return None
     if measure == "nps":
@@ -156,10 +157,10 @@ def _as_interval(bounds: tuple[float, float]) -> Interval:
 
 
 def _comparison(measure: str, tally: Tally, before: Tally) -> PreviousWindow:
-    value, earlier = _value(measure, tally), _value(measure, before)
+    value, earlier = value_of(measure, tally), value_of(measure, before)
     if value is None or earlier is None:
         return PreviousWindow(value=_rounded(earlier), n=before.n)
-    p_value = _p_value(measure, tally, before)
+    p_value = change_p_value(measure, tally, before)
     return PreviousWindow(
         value=_rounded(earlier),
         n=before.n,
@@ -168,7 +169,8 @@ def _comparison(measure: str, tally: Tally, before: Tally) -> PreviousWindow:
     )
 
 
-def _p_value(measure: str, tally: Tally, before: Tally) -> float | None:
+def change_p_value(measure: str, tally: Tally, before: Tally) -> float | None:
+    """Two-sided p-value of the difference of two scores; None where the spread is unknown."""
     if measure == "nps":
         return intervals.z_test(
             *intervals.net_promoter_adjusted(tally.n, tally.top, tally.bottom),

@@ -9,10 +9,11 @@ begins at midnight of its first day as the clock on the wall shows it (daylight 
 running hour; the window before it is the whole month or quarter before.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -158,8 +159,7 @@ class Cut:
 
     def spans(self) -> list[Span]:
         """The stored sums of every segment: whole days where possible, hours at the edges."""
-        pairs = zip(self.edges, self.edges[1:], strict=False)
-        return [span for segment, (low, end) in enumerate(pairs) for span in _spans(segment, low, end - 1)]
+        return spans_between(self.edges)
 
     def segments(self, window: Window, *, previous: bool = False) -> range:
         """The segments that a window, or the one before it, is the sum of."""
@@ -173,6 +173,11 @@ def cut(grid: Grid, now: int) -> Cut:
     """The windows while the hour `now` runs."""
     bounds = grid.bounds(now)
     return Cut(tuple(sorted({edge for bound in bounds.values() for edge in bound})), bounds)
+
+
+def spans_between(edges: Sequence[int]) -> list[Span]:
+    """The stored sums between neighbouring edges, a segment each: whole days where possible, hours at the edges."""
+    return [span for segment, (low, end) in enumerate(pairwise(edges)) for span in _spans(segment, low, end - 1)]
 
 
 def _spans(segment: int, low: int, high: int) -> list[Span]:

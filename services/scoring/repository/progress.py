@@ -22,7 +22,8 @@ _BEGIN = text(
 )
 _SAVE = text(
     """update progress set next_row = :next_row, published_row = :published_row, hour = :hour, turns_at = :turns_at,
-        passes = passes + 1, generation = :generation, rules_version = :version, rules = cast(:rules as jsonb),
+        passes = passes + 1, looked = :looked, generation = :generation,
+        rules_version = :version, rules = cast(:rules as jsonb),
         draft_version = :draft_version, draft_rules = cast(:draft_rules as jsonb),
         draft_row = :draft_row, draft_until = :draft_until
     where workspace = :workspace"""
@@ -67,7 +68,8 @@ class Draft(NamedTuple):
 class Progress(NamedTuple):
     """How far a workspace is: the next row to be counted, the first one whose effect may not be published yet (below
     0: all that was ever published has to be looked at), and the hour up to which windows have moved. `passes` counts
-    the transactions that changed it, `generation` the versions of its sums."""
+    the transactions that changed it, `generation` the versions of its sums; `looked` is the hour of the last look for
+    alerts."""
 
     next_row: int
     published_row: int
@@ -75,6 +77,7 @@ class Progress(NamedTuple):
     passes: int
     generation: int
     ruled: Versioned
+    looked: int
     draft: Draft | None = None
 
 
@@ -96,7 +99,7 @@ async def lock(uow: UnitOfWork, workspace: str) -> tuple[Progress | None, Versio
     draft = None
     if row.draft_version is not None:
         draft = Draft(Versioned(row.draft_version, Rules.of(row.draft_rules)), row.draft_row, row.draft_until)
-    progress = Progress(row.next_row, row.published_row, row.hour, row.passes, row.generation, ruled, draft)
+    progress = Progress(row.next_row, row.published_row, row.hour, row.passes, row.generation, ruled, row.looked, draft)
     if row.wanted_version is None:
         return progress, ruled
     return progress, Versioned(row.wanted_version, Rules.of(row.wanted_rules))
@@ -128,6 +131,7 @@ async def save(uow: UnitOfWork, workspace: str, now: Progress, published_row: in
             "hour": hour,
             "turns_at": now.ruled.rules.grid.as_of(hour),
             "generation": now.generation,
+            "looked": now.looked,
             "version": now.ruled.version,
             "rules": json.dumps(now.ruled.rules.stored()),
             "draft_version": draft and draft.ruled.version,

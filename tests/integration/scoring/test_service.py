@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
 from services.scoring.app import build
 from services.scoring.config import ScoringSettings
+from services.scoring.repository import alerts
+from services.scoring.repository.alerts import Alert
 from shared.auth.keys import new_key
 from shared.bus import Bus, TopicPartition, codec
 from shared.bus.connect import topics_of
@@ -301,6 +304,31 @@ async def test_rules_are_read_by_all_and_changed_by_managers(
     assert refused.json()["faults"] == [{"path": "query.by", "reason": "scores are kept by all, department,wave"}]
     other = await key(database_url, "lale", "manager")
     assert (await client.get("/v1/scores/rules", headers=other)).json()["version"] == 0
+
+
+async def test_alerts_are_listed_latest_first(client: httpx.AsyncClient, database_url: str) -> None:
+    assert (await client.get("/v1/scores/alerts")).json() == {"items": [], "next": None}
+    database = Database(database_url, "scoring", encode=codec.encode, pool_size=1)
+    series = {"metric": "nps", "survey_type": "transactional", "window": "7d", "dimensions": {}}
+    for n in range(3):
+        evidence = {"series": series, "value": 10.5, "n": 40 + n, "contributors": []}
+        raised_at = now().replace(microsecond=0) - timedelta(hours=n)
+        alert = Alert(UUID(int=n), UUID(int=n).hex, "nps|transactional|7d|", "drop", raised_at, None, evidence, None)
+        async with database.unit_of_work() as uow:
+            await alerts.raised(uow, "acme", alert)
+            if n == 1:
+                await alerts.ended(uow, "acme", [alert.id], now())
+    await database.stop()
+    first = (await client.get("/v1/scores/alerts", params={"limit": 2})).json()
+    assert [item["n"] for item in first["items"]] == [40, 41]
+    assert [item["ended_at"] is None for item in first["items"]] == [True, False]
+    rest = (await client.get("/v1/scores/alerts", params={"cursor": first["next"]})).json()
+    assert ([item["n"] for item in rest["items"]], rest["next"]) == ([42], None)
+    assert [i["n"] for i in (await client.get("/v1/scores/alerts?active=true")).json()["items"]] == [40, 42]
+    other = await key(database_url, "lale", "manager")
+    assert (await client.get("/v1/scores/alerts", headers=other)).json()["items"] == []
+    for cursor in ("x", "MjAyNg", "MjAyNi0wMS0wMSAx"):
+        assert (await client.get("/v1/scores/alerts", params={"cursor": cursor})).status_code == 422
 
 
 @pytest.mark.parametrize(

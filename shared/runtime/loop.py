@@ -9,7 +9,7 @@ import uvloop
 
 T = TypeVar("T")
 # Objects made since the last search of the young ones; searches of each age until the next older one is looked at.
-_COLLECT_AFTER = (50_000, 20, 50)
+_COLLECT_AFTER = (200_000, 10, 10)
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, NoError, TopicAlreadyExistsError, Unknow
 from aiokafka.structs import TopicPartition as KafkaPartition
 
 from shared.bus.kafka.client import abandon_admin, abandon_consumer, ended_in_time, meet
-from shared.bus.kafka.consumer import CLIENT_SETTINGS, KafkaConsumer, answered, as_record, started
+from shared.bus.kafka.consumer import CLIENT_SETTINGS, KafkaConsumer, answered, started
 from shared.bus.kafka.producer import KafkaProducer
 from shared.bus.kafka.topics import broker_count, change, new_topic, shape_of, shapes
 from shared.bus.plan import Action, Shape, Step, plan, refuse_blocked
@@ -152,7 +152,7 @@ class KafkaBus:
         try:
             while len(records) < count:
                 pulled = await reader.getmany(timeout_ms=1000, max_records=count - len(records))
-                records += [as_record(record) for record in pulled.get(partition, ())]
+                records += pulled.get(partition, ())
         finally:
             reader.pause(partition)  # nothing is fetched ahead for nobody
         return records

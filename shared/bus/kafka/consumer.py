@@ -15,14 +15,16 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import TopicPartition as KafkaPartition
 
+from shared.bus.kafka import records as kafka_records
 from shared.bus.kafka.client import abandon_consumer, ended_in_time, meet
-from shared.bus.port import BusUnavailable, OffsetOutOfRange, PlainRecord, RebalanceListener, Record, TopicPartition
+from shared.bus.port import BusUnavailable, OffsetOutOfRange, RebalanceListener, Record, TopicPartition
 from shared.bus.security import PLAIN, Security
 from shared.telemetry.logging import get_logger
 
 log = get_logger(__name__)
 
 T = TypeVar("T")
+kafka_records.install()
 
 _CONNECT_SECONDS = 12.0
 _CALL_SECONDS = 5.0
@@ -253,7 +255,7 @@ class KafkaConsumer:
         handed: dict[TopicPartition, list[Record]] = {}
         for partition in [p for p in self._ahead if p not in self._paused]:
             records = self._ahead.pop(partition)
-            handed[partition] = [as_record(record) for record in records[:max_records]]
+            handed[partition] = records[:max_records]
             if rest := records[max_records:]:
                 self._ahead[partition] = rest
         return handed
@@ -286,14 +288,6 @@ async def answered(call: Awaitable[T], timeout_seconds: float = _CALL_SECONDS) -
             return await call
     except (KafkaError, OSError, TimeoutError) as error:
         raise BusUnavailable(f"Kafka did not answer ({error!r})") from error
-
-
-def as_record(record: Any) -> Record:
-    """aiokafka's record, as it is where it has key and value: our producers write no nulls, others may."""
-    if record.key is not None and record.value is not None:
-        return record  # type: ignore[no-any-return]
-    key, value = record.key or b"", record.value or b""
-    return PlainRecord(record.topic, record.partition, record.offset, key, value, record.headers)
 
 
 def out_of_range(error: OffsetOutOfRangeError) -> OffsetOutOfRange:

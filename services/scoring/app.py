@@ -1,6 +1,7 @@
 """The composition root of scoring."""
 
-from services.scoring import api_alerts, handlers
+from services.scoring import api_alerts, api_analysis, handlers
+from services.scoring.analysis import Analysis
 from services.scoring.api import routes
 from services.scoring.config import ScoringSettings
 from services.scoring.projector import Projector
@@ -19,11 +20,13 @@ def build(settings: ScoringSettings) -> Service:
         minimum_n=settings.score_minimum_n,
         interval_seconds=settings.score_interval_seconds,
     )
+    analysis = Analysis(composition.database, minimum_n=settings.score_minimum_n)
     composition.consume(handlers.subscription(service, settings.score_batch))
     lease = Lease(composition.database, "projector", owner_name())
     composition.run(Projector(service, lease, composition.wakeups.on("block")))
     composition.route(
         routes(service, composition.authenticator, composition.feed(SCORE_UPDATED)),
         api_alerts.routes(service, composition.authenticator),
+        api_analysis.routes(analysis, composition.authenticator),
     )
     return composition.service()

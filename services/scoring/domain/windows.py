@@ -30,6 +30,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
 # Years in which a zone's standard offset is looked for: that of the present decade.
 _STANDARD_YEAR = 2026
+_FEBRUARY = 2
 
 
 class Bounds(NamedTuple):
@@ -84,6 +85,12 @@ class Grid:
             first = _first_of(day, CALENDAR_MONTHS[window])
         start = self.hour_of_day(first)
         return Bounds(start, start, end)
+
+    def a_year_before(self, hour: int) -> int:
+        """The same hour of the wall clock a year earlier; of 29 February that of the 28th."""
+        moment = self.start_of(hour).astimezone(ZoneInfo(self.zone))
+        day = min(moment.day, 28) if moment.month == _FEBRUARY else moment.day
+        return self.hour_of(moment.replace(year=moment.year - 1, day=day).astimezone(UTC))
 
     def day_at(self, hour: int) -> date:
         """The day of the calendar when an hour begins."""

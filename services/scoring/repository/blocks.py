@@ -16,6 +16,7 @@ from sqlalchemy import Row, text
 
 from services.scoring.domain.answers import NOTHING_ASKED, ROW, Block, Cause, Origin, Question, Rows, Tables
 from services.scoring.domain.index import Hashes, Places
+from shared.db.database import Reader
 from shared.db.unit_of_work import UnitOfWork
 
 _INSERT = text(
@@ -65,6 +66,12 @@ _FROM = text(
 )
 
 
+_NAMING = text(
+    """select first_row, head, rows, dead from block
+    where workspace = :workspace and first_row > :after and strpos(head, :survey) > 0
+      and exists (select from unnest(cast(:waves as text[])) as waves (wave) where strpos(head, wave) > 0)
+    order by first_row limit 8"""
+)
 _LAST = text(
     """select first_row, n from block where workspace = :workspace and first_row is not null
     order by first_row desc limit :limit"""
@@ -191,6 +198,23 @@ async def placed_from(
         for row in found:
             yield row.first_row, unpack(workspace, row.head, row.rows), row.dead, row.replaced
         after = found[-1].first_row
+
+
+async def naming(
+    reader: Reader, workspace: str, survey: str, waves: Sequence[str]
+) -> AsyncIterator[tuple[Block, Sequence[int]]]:
+    """(block, dead positions) of the counted blocks that have answers to a survey in one of some waves."""
+    values = {"workspace": workspace, "survey": _quoted(survey), "waves": [_quoted(wave) for wave in waves]}
+    after = -1
+    while found := await reader.all(_NAMING, values | {"after": after}):
+        for row in found:
+            yield unpack(workspace, row.head, row.rows), row.dead
+        after = found[-1].first_row
+
+
+def _quoted(word: str) -> str:
+    """A word as it stands in the head of a block."""
+    return json.dumps(word, ensure_ascii=False)
 
 
 async def last_places(uow: UnitOfWork, workspace: str, limit: int) -> list[tuple[int, int]]:

@@ -1,9 +1,10 @@
 """The composition root of scoring."""
 
-from services.scoring import api_alerts, api_analysis, handlers
+from services.scoring import api_alerts, api_analysis, api_targets, handlers
 from services.scoring.analysis import Analysis
 from services.scoring.api import routes
 from services.scoring.config import ScoringSettings
+from services.scoring.goals import Goals
 from services.scoring.projector import Projector
 from services.scoring.service import ScoringService
 from shared.contracts.topics import SCORE_UPDATED
@@ -21,6 +22,7 @@ def build(settings: ScoringSettings) -> Service:
         interval_seconds=settings.score_interval_seconds,
     )
     analysis = Analysis(composition.database, minimum_n=settings.score_minimum_n)
+    goals = Goals(composition.database, minimum_n=settings.score_minimum_n)
     composition.consume(handlers.subscription(service, settings.score_batch))
     lease = Lease(composition.database, "projector", owner_name())
     composition.run(Projector(service, lease, composition.wakeups.on("block")))
@@ -28,5 +30,6 @@ def build(settings: ScoringSettings) -> Service:
         routes(service, composition.authenticator, composition.feed(SCORE_UPDATED)),
         api_alerts.routes(service, composition.authenticator),
         api_analysis.routes(analysis, composition.authenticator),
+        api_targets.routes(goals, composition.authenticator),
     )
     return composition.service()

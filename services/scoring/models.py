@@ -3,8 +3,11 @@
 from sqlalchemy import (
     ARRAY,
     BigInteger,
+    Boolean,
     Column,
+    Date,
     DateTime,
+    Double,
     Identity,
     Index,
     Integer,
@@ -124,6 +127,23 @@ alert = Table(
     PrimaryKeyConstraint("workspace", "id"),
     Index("alert_once", "workspace", "series", "kind", unique=True, postgresql_where=text("ended_at is null")),
     Index("alert_raised", "workspace", "raised_at"),
+)
+target = Table(
+    "target",
+    metadata,
+    Column("workspace", Text, nullable=False),
+    Column("series", Uuid, nullable=False),
+    Column("span", Text, nullable=False),
+    Column("due", Date, nullable=False),
+    Column("value", Double),
+    Column("metric", Text, nullable=False),
+    Column("survey_type", Text, nullable=False),
+    Column("dimensions", JSONB, nullable=False),
+    Column("set_at", DateTime(timezone=True), nullable=False, server_default=text("clock_timestamp()")),
+    Column("fresh", Boolean, nullable=False, server_default=text("true")),
+    Column("met", Boolean, nullable=False, server_default=text("false")),
+    PrimaryKeyConstraint("workspace", "series", "span", "due"),
+    Index("target_fresh", "workspace", postgresql_where=text("fresh")),
 )
 # The rules that a workspace wants; those that count stand in its progress.
 rules = Table(

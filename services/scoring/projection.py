@@ -299,12 +299,18 @@ async def turn_hour(uow: UnitOfWork, ledger: Ledger, now: int) -> None:
                 hours = unpack(row.hours).counts[:, 0]
                 if hours[max(0, low - row.day * HOURS_A_DAY) : max(0, end - row.day * HOURS_A_DAY)].any():
                     ledger.due.setdefault((row.series.hex, window), due)
+    await learn(uow, ledger)
+    ledger.progress = ledger.progress._replace(hour=now)
+
+
+async def learn(uow: UnitOfWork, ledger: Ledger) -> None:
+    """Know the series of all that is due."""
+    book = ledger.book
     unknown = {series for series, _ in ledger.due if book.key_of(series) is None}
     if unknown:
         ids = [UUID(one) for one in unknown]
         for key in await publication.series_named(uow, ledger.workspace, book.generation, ids):
             book.know(key)
-    ledger.progress = ledger.progress._replace(hour=now)
 
 
 # Other rules

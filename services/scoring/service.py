@@ -19,14 +19,16 @@ from services.scoring.projection import (
     count,
     forget_stale,
     go_on_with_draft,
+    learn,
     merge_small,
     open_ledger,
     turn_hour,
 )
-from services.scoring.repository import alerts, blocks, progress, publication, reading
+from services.scoring.repository import alerts, blocks, progress, publication, reading, targets
 from services.scoring.repository.alerts import Alert
 from services.scoring.repository.common import database_now
 from services.scoring.repository.publication import Published
+from services.scoring.repository.targets import Target
 from services.scoring.watch import look
 from shared.contracts.envelope import Event, started_here
 from shared.contracts.feedback_received import Formula
@@ -133,6 +135,7 @@ class ScoringService:
         await turn_hour(uow, ledger, hour)
         rows = sum(len(one.block.rows) for one in fresh)
         interval = self._interval_seconds * (CATCHING_UP if rows >= MANY_ROWS else 1)
+        await self._see_targets(uow, ledger)
         published = await self._publish(uow, ledger, hour, interval)
         version = rule_version(ledger.progress.ruled.version)
         await look(uow, ledger, hour, ledger.book.rules.minimum_n or self.minimum_n, version)
@@ -154,6 +157,13 @@ class ScoringService:
         await change_rules(uow, ledger, wanted)
         return ledger
 
+    async def _see_targets(self, uow: UnitOfWork, ledger: Ledger) -> None:
+        """What has got a target is published with it."""
+        due = Due(ledger.progress.next_row, ledger.progress.hour, "rebuild")
+        for series, window in await targets.taken_fresh(uow, ledger.workspace):
+            ledger.due.setdefault((series.hex, window), due)
+        await learn(uow, ledger)
+
     async def _publish(self, uow: UnitOfWork, ledger: Ledger, hour: int, interval_seconds: float) -> int:
         unknown = [one for one in ledger.due if one not in ledger.published][:PUBLISH_SCORES]
         if unknown:
@@ -166,6 +176,8 @@ class ScoringService:
         keys = {series: book.key_of(series) for series, _ in going}
         wanted = list(filter(None, keys.values()))
         sums = await reading.sums(uow, ledger.workspace, book.generation, wanted, windows.spans())
+        today = book.rules.grid.day_at(hour)
+        goals = await targets.coming(uow, ledger.workspace, today, list(keys))
         sent: dict[Shown, Published] = {}
         for one in going:
             key, due, last = keys[one[0]], ledger.due[one], ledger.published[one]
@@ -174,7 +186,9 @@ class ScoringService:
             score = self._score(key, one[1], sums[key], windows, book.rules)
             if last is None and due.reason == "rebuild" and not score.n and not (score.previous and score.previous.n):
                 continue  # it never was anything to speak of
-            data = _updated(key, one[1], score, book.rules.grid.as_of(hour), due, ledger.progress.ruled.version)
+            data = _updated(
+                key, one[1], score, book.rules.grid.as_of(hour), due, ledger.progress.ruled.version, goals.get(one)
+            )
             content = data.model_dump(mode="json", exclude_none=True, exclude={"as_of", "cause"})
             if last is None or content != last.content:
                 number = 1 if last is None else last.publication + 1
@@ -308,7 +322,9 @@ def rule_version(version: int) -> str:
     return f"{RULE_VERSION}.{version}"
 
 
-def _updated(key: SeriesKey, window: Window, score: Score, moment: datetime, due: Due, version: int) -> ScoreUpdatedV1:
+def _updated(
+    key: SeriesKey, window: Window, score: Score, moment: datetime, due: Due, version: int, goal: Target | None
+) -> ScoreUpdatedV1:
     return ScoreUpdatedV1.model_validate(
         {
             "series": key.in_window(window),
@@ -324,6 +340,8 @@ def _updated(key: SeriesKey, window: Window, score: Score, moment: datetime, due
             "minimum_n": score.minimum_n,
             "reportable": score.reportable,
             "previous": score.previous,
+            "target": goal and goal.value,
+            "distance": None if goal is None or score.value is None else round(score.value - goal.value, 4),
             "rule_version": rule_version(version),
         }
     )

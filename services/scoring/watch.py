@@ -3,7 +3,7 @@
 Its own step of the projector's transaction: an alert, its event and the hour that was looked at are kept together.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -12,22 +12,24 @@ from uuid import UUID
 from services.scoring.domain import alerts, scores
 from services.scoring.domain.alerts import BASE_DAYS, WEEKS_BACK, Change, Look
 from services.scoring.domain.drivers import Part, contributions
-from services.scoring.domain.scores import Tally
+from services.scoring.domain.scores import Score, Tally
 from services.scoring.domain.series import SeriesKey, series_id
-from services.scoring.domain.windows import HOURS_A_DAY, spans_between
+from services.scoring.domain.windows import HOURS_A_DAY, cut, spans_between
 from services.scoring.ledger import Ledger
 from services.scoring.repository import alerts as kept
-from services.scoring.repository import publication, reading
+from services.scoring.repository import publication, reading, targets
 from services.scoring.repository.alerts import Alert
+from services.scoring.repository.targets import Target
 from shared.contracts.envelope import Event, started_here
 from shared.contracts.score_alerted import ScoreAlertedV1
+from shared.contracts.score_updated import Window
 from shared.core.ids import name_id
 from shared.db.unit_of_work import UnitOfWork
 
 _SERIES_AT_ONCE = 2000
 _CONTRIBUTORS, _LEAST_PARTS = 3, 2
 # The window whose page shows an alert's series.
-_SHOWN_IN = "7d"
+_SHOWN_IN: Window = "7d"
 
 
 async def look(uow: UnitOfWork, ledger: Ledger, hour: int, minimum_n: int, rule_version: str) -> None:
@@ -46,6 +48,8 @@ async def look(uow: UnitOfWork, ledger: Ledger, hour: int, minimum_n: int, rule_
         silent = await _silent(uow, ledger, sorted(keys), today - 1)
         fresh += [watch.silence(series, count, usual) for series, (count, usual) in silent.items()]
         over += [alert for alert in active if alert.kind == "silence" and alert.series not in silent]
+    lost, regained = await _targets(uow, ledger, watch, hour, active)
+    fresh, over = [*fresh, *lost], [*over, *regained]
     for alert in fresh:
         if (alert.series, alert.kind) not in standing:
             await kept.raised(uow, ledger.workspace, alert)
@@ -81,6 +85,32 @@ async def _silent(uow: UnitOfWork, ledger: Ledger, series: Sequence[str], day: i
     return found
 
 
+async def _targets(
+    uow: UnitOfWork, ledger: Ledger, watch: "_Watch", hour: int, active: Sequence[Alert]
+) -> tuple[list[Alert], list[Alert]]:
+    """Targets that were met and are lost for sure, and lost ones that are over: met again, or not wanted any more."""
+    book = ledger.book
+    coming = await targets.coming(uow, ledger.workspace, book.rules.grid.day_at(hour), watch.series)
+    windows = cut(book.rules.grid, hour)
+    keys = list({goal.key: None for goal in coming.values()})
+    sums = await reading.sums(uow, ledger.workspace, book.generation, keys, windows.spans()) if keys else {}
+    lost, missed, met = [], {}, []
+    for (series, window), goal in coming.items():
+        score = scores.score_of(goal.key.metric, scores.window_sums(sums[goal.key], windows.segments(window)), None)
+        if score.value is None or score.interval is None:
+            continue
+        if score.value >= goal.value:
+            met.append((goal, True))
+            continue
+        missed[series] = goal
+        if goal.met and score.interval.high < goal.value:
+            lost.append(watch.target_lost(series, goal, score))
+            met.append((goal, False))
+    if met:
+        await targets.told(uow, ledger.workspace, met)
+    return lost, [alert for alert in active if alert.kind == "target_lost" and alert.series not in missed]
+
+
 class _Watch:
     """What one look makes of what it found."""
 
@@ -113,6 +143,21 @@ class _Watch:
         evidence = {"n": count, "days": 1, "previous_n": round(sum(usual) / len(usual)), "previous_days": 1}
         return self._alert(series, "silence", evidence, None)
 
+    def target_lost(self, series: str, goal: Target, score: Score) -> Alert:
+        """An alert for a target that was met."""
+        evidence = {
+            "value": score.value,
+            "n": score.n,
+            "interval": score.interval and score.interval.model_dump(),
+            "target": goal.value,
+        }
+        return self._alert(series, "target_lost", evidence, None, goal.window)
+
+    @property
+    def series(self) -> Collection[str]:
+        """All series that are looked at."""
+        return self._keys.keys()
+
     def is_over(self, alert: Alert) -> bool:
         """Whether a change is over, or its series gone."""
         against, look = alert.held_against, self._looks.get(alert.series)
@@ -136,9 +181,15 @@ class _Watch:
         )
         return started_here(workspace, data, correlation_id=alert.id, event_id=name_id("alert", alert.id.hex, state))
 
-    def _alert(self, series: str, kind: str, evidence: dict[str, Any], against: Mapping[str, Any] | None) -> Alert:
-        key = self._keys[series]
-        shown = key.in_window(_SHOWN_IN)
+    def _alert(
+        self,
+        series: str,
+        kind: str,
+        evidence: dict[str, Any],
+        against: Mapping[str, Any] | None,
+        window: Window = _SHOWN_IN,
+    ) -> Alert:
+        shown = self._keys[series].in_window(window)
         identity = name_id("alert", series, kind, self.moment.isoformat())
         evidence = {"series": shown.model_dump(), **evidence}
         return Alert(UUID(identity.hex), series, shown.name(), kind, self.moment, None, evidence, against)

@@ -34,7 +34,8 @@ _WAITING = text(
     """select workspace from block where first_row is null
     union select progress.workspace from progress left join rules using (workspace)
     where turns_at <= :now or published_row < next_row or published_row < 0 or draft_version is not null
-        or rules.version <> progress.rules_version"""
+        or rules.version <> progress.rules_version
+    union select target.workspace from target join progress using (workspace) where fresh"""
 )
 _STANDING = text(
     """select generation, rules_version, rules, draft_version, draft_row, draft_until

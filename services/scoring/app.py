@@ -1,6 +1,6 @@
 """The composition root of scoring."""
 
-from services.scoring import api_alerts, api_analysis, api_targets, handlers
+from services.scoring import api_alerts, api_analysis, api_export, api_targets, handlers
 from services.scoring.analysis import Analysis
 from services.scoring.api import routes
 from services.scoring.config import ScoringSettings
@@ -31,5 +31,6 @@ def build(settings: ScoringSettings) -> Service:
         api_alerts.routes(service, composition.authenticator),
         api_analysis.routes(analysis, composition.authenticator),
         api_targets.routes(goals, composition.authenticator),
+        api_export.routes(service, composition.authenticator),
     )
     return composition.service()

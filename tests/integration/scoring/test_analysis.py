@@ -1,6 +1,5 @@
 """Comparisons, drivers and waves, over HTTP, on answers that were counted."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,41 +8,13 @@ import httpx
 import pytest
 
 from shared.bus import Bus
-from shared.bus.connect import topics_of
 from shared.core.ids import name_id
-from shared.db.embedded import EmbeddedPostgres
+from tests.integration.scoring.serving import now, wait_for_n
 from tests.integration.scoring.support import answered, rating
-from tests.integration.scoring.test_service import key, now, served, wait_for_n
-from tests.support.harness import send, started_bus
-from tests.support.postgres import fresh_database
+from tests.support.harness import send
 
 WEEK = timedelta(days=7)
 SERIES = {"metric": "nps", "survey_type": "transactional", "window": "7d"}
-
-
-@pytest.fixture
-async def bus(database_url: str) -> AsyncIterator[Bus]:
-    async with started_bus(database_url, topics=topics_of("postgres")) as bus:
-        yield bus
-
-
-@pytest.fixture
-async def client(database_url: str, bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
-    headers = await key(database_url, "acme", "manager")
-    async with (
-        served(database_url) as address,
-        httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client,
-    ):
-        yield client
-
-
-@pytest.fixture(scope="module")
-async def quiet(postgres: EmbeddedPostgres) -> AsyncIterator[httpx.AsyncClient]:
-    """A client for tests that change nothing."""
-    with fresh_database(postgres) as url:
-        headers = await key(url, "acme", "manager")
-        async with served(url) as address, httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
-            yield client
 
 
 def week(age: timedelta, department: str, bands: str) -> list[Any]:
@@ -155,7 +126,9 @@ async def test_the_same_customers_in_two_waves(client: httpx.AsyncClient, bus: B
         ("/v1/scores/waves?survey=s1&before=w1", "query.after"),
     ],
 )
-async def test_what_makes_no_sense_is_refused_with_a_reason(quiet: httpx.AsyncClient, path: str, place: str) -> None:
-    answer = await quiet.get(path)
+async def test_what_makes_no_sense_is_refused_with_a_reason(
+    quiet: tuple[httpx.AsyncClient, str], path: str, place: str
+) -> None:
+    answer = await quiet[0].get(path)
     assert answer.status_code == 422
     assert [fault["path"] for fault in answer.json()["faults"]] == [place]

@@ -1,99 +1,23 @@
 """The whole service as app.py composes it: real bus, real database, real HTTP."""
 
 import asyncio
+import csv
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
-from services.scoring.app import build
-from services.scoring.config import ScoringSettings
 from services.scoring.repository import alerts
 from services.scoring.repository.alerts import Alert
-from shared.auth.keys import new_key
 from shared.bus import Bus, TopicPartition, codec
-from shared.bus.connect import topics_of
 from shared.db.database import Database
-from shared.db.embedded import EmbeddedPostgres
-from shared.db.platform import ApiKeys
-from shared.http.app import Readiness, create_app
-from shared.runtime.supervisor import HttpServer, listen
+from tests.integration.scoring.serving import key, now, wait_for_n
 from tests.integration.scoring.support import answered, rating
-from tests.support.harness import running, send, started_bus
+from tests.support.harness import send
 from tests.support.poll import eventually
-from tests.support.postgres import fresh_database
-
-
-@asynccontextmanager
-async def served(url: str) -> AsyncIterator[str]:
-    """Scoring as a process runs it; the address of its HTTP side."""
-    service = build(ScoringSettings(database_url=url, score_interval_seconds=0.2))
-    for start in service.start:
-        await start()
-    listener = listen("127.0.0.1", 0)
-    app = create_app("scoring", "0", service.routers, Readiness(service.checks))
-    # Feeds stop before the server, which waits for open streams.
-    async with running(*service.components, HttpServer(app, listener), *service.feeds):
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    for close in reversed(service.close):
-        await close()
-
-
-async def key(url: str, workspace: str, *roles: str) -> dict[str, str]:
-    """Headers with a new key."""
-    made = new_key()
-    platform = Database(url, "platform", encode=codec.encode, pool_size=1)
-    await ApiKeys(platform).add(
-        key_id=made.id, workspace=workspace, name="test", roles=roles, secret_hash=made.secret_hash
-    )
-    await platform.stop()
-    return {"Authorization": f"Bearer {made.text}"}
-
-
-@pytest.fixture
-async def bus(database_url: str) -> AsyncIterator[Bus]:
-    async with started_bus(database_url, topics=topics_of("postgres")) as bus:
-        yield bus
-
-
-@pytest.fixture
-async def client(database_url: str, bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
-    headers = await key(database_url, "acme", "manager")
-    async with (
-        served(database_url) as address,
-        httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client,
-    ):
-        yield client
-
-
-@pytest.fixture(scope="module")
-async def quiet(postgres: EmbeddedPostgres) -> AsyncIterator[tuple[httpx.AsyncClient, str]]:
-    """A client with a manager's key, and the database's address, for tests that change nothing."""
-    with fresh_database(postgres) as url:
-        headers = await key(url, "acme", "manager")
-        async with served(url) as address, httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
-            yield client, url
-
-
-def now() -> datetime:
-    return datetime.now(UTC)
-
-
-async def wait_for_n(client: httpx.AsyncClient, n: int, **filters: str) -> dict[str, Any]:
-    """The one score that the filters select, as soon as it has n answers."""
-
-    async def found() -> dict[str, Any] | None:
-        items = (await client.get("/v1/scores", params={"window": "7d", "by": "all", **filters})).json()["items"]
-        return items[0] if len(items) == 1 and items[0]["n"] == n else None
-
-    item = await eventually(found)
-    assert item is not None
-    return item
 
 
 async def sse(
@@ -304,6 +228,33 @@ async def test_rules_are_read_by_all_and_changed_by_managers(
     assert refused.json()["faults"] == [{"path": "query.by", "reason": "scores are kept by all, department,wave"}]
     other = await key(database_url, "lale", "manager")
     assert (await client.get("/v1/scores/rules", headers=other)).json()["version"] == 0
+
+
+async def test_an_export_is_safe_to_open(client: httpx.AsyncClient, bus: Bus) -> None:
+    evil, lamp = '=HYPERLINK("http://x.example";"win")', "Lâle, lamba"
+    events = [answered(n, rating("nps", n % 11), at=now(), product=(evil, lamp)[n % 2]) for n in range(70)]
+    await send(bus, [*events, answered("few", rating("csat", 4), at=now(), touchpoint="-1+1")])
+    await wait_for_n(client, 1, metric="csat")
+    await wait_for_n(client, 70, metric="nps")
+    answer = await client.get("/v1/scores/export.csv")
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    assert "attachment" in answer.headers["content-disposition"]
+    assert answer.text.startswith("\ufeffmetric,")
+    rows = list(csv.DictReader(answer.text.removeprefix("\ufeff").splitlines()))
+    assert len(rows) == 5 * (1 + 1 + 2) + 5 * (1 + 1 + 1)
+    assert {row["product"] for row in rows} == {"", lamp, "'" + evil}
+    assert {row["touchpoint"] for row in rows} == {"", "'-1+1"}
+    everything = next(
+        row
+        for row in rows
+        if row["metric"] == "nps" and row["window"] == "7d" and not row["product"] and not row["channel"]
+    )
+    assert (float(everything["value"]), everything["n"], everything["reportable"]) == (-48.5714, "70", "true")
+    few = next(row for row in rows if row["metric"] == "csat")
+    assert (few["value"], few["n"], few["reportable"]) == ("", "1", "false")
+    some = (await client.get("/v1/scores/export.csv", params={"metric": "csat", "window": "month"})).text
+    assert len(some.splitlines()) == 1 + 3
+    assert (await client.get("/v1/scores/export.csv", params={"by": "segment,wave"})).status_code == 422
 
 
 async def test_alerts_are_listed_latest_first(client: httpx.AsyncClient, database_url: str) -> None:

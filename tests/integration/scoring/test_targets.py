@@ -1,6 +1,5 @@
 """Targets: set and taken back over HTTP, shown in every score, lost with an alert."""
 
-from collections.abc import AsyncIterator
 from datetime import date, timedelta
 from typing import Any
 
@@ -12,44 +11,16 @@ from services.scoring.goals import Goals
 from services.scoring.repository.targets import Target
 from services.scoring.service import ScoringService
 from shared.bus import Bus
-from shared.bus.connect import topics_of
 from shared.contracts.score_alerted import ScoreAlertedV1
 from shared.contracts.score_updated import ScoreUpdatedV1
 from shared.db.database import Database
-from shared.db.embedded import EmbeddedPostgres
+from tests.integration.scoring.serving import key, now, wait_for_n
 from tests.integration.scoring.support import HOUR, NOW, Clock, answered, deliver, outbox, publish_all, rating, scoring
-from tests.integration.scoring.test_service import key, now, served, wait_for_n
-from tests.support.harness import send, started_bus
+from tests.support.harness import send
 from tests.support.poll import eventually
-from tests.support.postgres import fresh_database
 
 TARGET = {"metric": "nps", "survey_type": "transactional", "window": "7d", "value": 40}
 SUPPORT = SeriesKey("acme", "nps", "transactional", (("department", "support"),))
-
-
-@pytest.fixture
-async def bus(database_url: str) -> AsyncIterator[Bus]:
-    async with started_bus(database_url, topics=topics_of("postgres")) as bus:
-        yield bus
-
-
-@pytest.fixture
-async def client(database_url: str, bus: Bus) -> AsyncIterator[httpx.AsyncClient]:
-    headers = await key(database_url, "acme", "manager")
-    async with (
-        served(database_url) as address,
-        httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client,
-    ):
-        yield client
-
-
-@pytest.fixture(scope="module")
-async def quiet(postgres: EmbeddedPostgres) -> AsyncIterator[httpx.AsyncClient]:
-    """A client for tests that change nothing."""
-    with fresh_database(postgres) as url:
-        headers = await key(url, "acme", "manager")
-        async with served(url) as address, httpx.AsyncClient(base_url=address, headers=headers, timeout=30) as client:
-            yield client
 
 
 def due(days: int) -> str:
@@ -75,9 +46,8 @@ async def test_a_target_is_set_seen_and_taken_back(client: httpx.AsyncClient, bu
     assert far["reach"]["detractors_to_passive"] is None
 
     async def published(target: float | None) -> bool:
-        found = [
-            e.data for e in await outbox_of(bus) if e.data.series.name() == "nps|transactional|7d|department=support"
-        ]
+        shown = SUPPORT.in_window("7d").name()
+        found = [e.data for e in await outbox_of(bus) if e.data.series.name() == shown]
         return (found[-1].target, found[-1].distance) == (target, None if target is None else 30 - target)
 
     await eventually(lambda: published(40))
@@ -116,9 +86,9 @@ async def outbox_of(bus: Bus) -> list[Any]:
     ],
 )
 async def test_targets_that_make_no_sense_are_refused(
-    quiet: httpx.AsyncClient, change: dict[str, Any], place: str
+    quiet: tuple[httpx.AsyncClient, str], change: dict[str, Any], place: str
 ) -> None:
-    answer = await quiet.put("/v1/scores/targets", json={**TARGET, "due": due(9), **change})
+    answer = await quiet[0].put("/v1/scores/targets", json={**TARGET, "due": due(9), **change})
     assert answer.status_code == 422
     [fault] = answer.json()["faults"]
     assert fault["path"].removeprefix("body.").startswith(place)

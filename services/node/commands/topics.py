@@ -8,7 +8,6 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from services.node.access import Rule, rules
 from services.node.commands.running import run, with_database
 from shared.bus.connect import POSTGRES, connect, topics_of
 from shared.bus.plan import Action, Step, refuse_blocked
@@ -78,6 +77,8 @@ def acls(
     ] = "User:{service}",
 ) -> None:
     """Print what each service, and who runs these commands, must be allowed to do, as calls of kafka-acls.sh."""
+
+    from services.node.access import Rule, rules
 
     async def work() -> list[Rule]:
         return rules()

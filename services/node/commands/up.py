@@ -5,10 +5,8 @@ from typing import Annotated
 
 import typer
 
-from services.node.app import run_node
 from services.node.commands.running import fail
 from services.node.config import NodeSettings
-from services.node.demo.show import Demo
 from shared.core.errors import CloseloopError
 from shared.core.settings import load
 from shared.runtime.loop import run
@@ -24,6 +22,10 @@ def up(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the database (DATA_DIR).")] = None,
 ) -> None:
     """Start closeloop on this machine. Ctrl-C stops it; the data stays."""
+    # Imported here: the other commands need no service, and wait a second less for their first line.
+    from services.node.app import run_node
+    from services.node.demo.show import Demo
+
     given: dict[str, object] = {}
     if port is not None:
         given["http_port"] = port

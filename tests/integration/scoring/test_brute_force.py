@@ -1,6 +1,7 @@
 """Whatever happens to the events on their way, the scores are those that a recount of the whole log gives."""
 
 import contextlib
+import os
 import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -145,9 +146,13 @@ async def crash_in(service: ScoringService, database: Database, batch: Sequence[
     restart=st.booleans(),
     changes=st.lists(st.sampled_from(RULES), max_size=2),
 )
-# Not shrunk: each try is a second of database, and a seed brings the failure back.
+# RUNS=500 runs it as long as a change of scoring deserves. Not shrunk: each try is a second of database, and a seed
+# brings the failure back.
 @settings(
-    max_examples=500, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.reuse, Phase.generate]
+    max_examples=int(os.environ.get("RUNS", "120")),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    phases=[Phase.reuse, Phase.generate],
 )
 async def test_scores_equal_a_recount(
     database: Database,

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from deploy.kafka.broker import KafkaBroker
-from services.ingest import outlet
 from shared.db.embedded import EmbeddedPostgres
 from shared.telemetry.metrics import REGISTRY
 from tests.integration.ingest.conftest import Ingest, running_ingest
@@ -67,10 +66,15 @@ def answer(customer: str, number: int) -> dict[str, object]:
 
 
 async def post(ingest: Ingest, customer: str, number: int) -> str:
-    """One accepted item; its event id."""
-    response = await ingest.post(answer(customer, number))
-    assert response.status_code == 202, response.text
-    return str(response.json()["items"][0]["id"])
+    """One accepted item; its event id. As a client does, it sends again after a 503: Kafka may take longer than ingest
+    waits for it where many tests share two cores."""
+
+    async def accepted() -> str | None:
+        response = await ingest.post(answer(customer, number))
+        assert response.status_code in (202, 503), response.text
+        return str(response.json()["items"][0]["id"]) if response.status_code == 202 else None
+
+    return str(await eventually(accepted, timeout=60))
 
 
 async def waiting(ingest: Ingest) -> int:
@@ -140,10 +144,12 @@ async def test_another_process_queues_up_behind_the_spool_at_once_and_both_leave
         await post(other, "ali", 0)
         broker.kill()
         try:
-            second = await post(ingest, "mina", 1)
             began = time.monotonic()
+            second = await post(ingest, "mina", 1)
+            between = time.monotonic()
             third = await post(other, "mina", 2)
-            assert time.monotonic() - began < outlet.BUS_SECONDS, "it did not try the bus: it knew of the spool"
+            took = time.monotonic() - between
+            assert took < between - began, "it did not try the bus, as the first one had to: it knew of the spool"
         finally:
             broker.start()
 

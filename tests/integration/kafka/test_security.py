@@ -112,7 +112,7 @@ async def allowed(broker: Secured) -> Secured:
         await bus.apply_topics(steps)
         assert {step.action for step in await bus.plan_topics(TOPICS)} == {Action.KEEP}
         for topic in TOPICS:  # a broker of a busy machine takes its time to lead what it has
-            await eventually(lambda name=topic.name: bus.offsets(name), timeout=60)  # type: ignore[misc]
+            await eventually(lambda name=topic.name: bus.offsets(name), timeout=180)  # type: ignore[misc]
     return broker
 
 

@@ -43,6 +43,9 @@ revision: setup ## new migration: make revision SERVICE=scoring M="add windows"
 	@test -n "$(SERVICE)" && test -n "$(M)" || { echo 'usage: make revision SERVICE=scoring M="what changes"' >&2; exit 2; }
 	@$(BIN)/alembic -n "$(SERVICE)" revision --autogenerate -m "$(M)"
 
+bench-peers: setup ## closeloop's scoring beside Kafka Streams on one broker (Java 17 with javac, Maven); ARGS="--events 1000000"
+	@$(BIN)/python -m tests.load.peers $(ARGS)
+
 alarms: setup ## how often an alert is false and a real drop is caught, simulated; ARGS="--series 500 --seed 2"
 	@$(BIN)/python -m tests.load.alarms $(ARGS)
 

@@ -1,0 +1,1 @@
+"""The equal job: what closeloop's scoring and four stream processors make of the same topic on the same broker."""

@@ -68,7 +68,7 @@ async def test_a_score_says_what_caused_it(made: Made) -> None:
 
 
 async def test_a_series_is_published_once_in_its_interval_with_its_last_value(database_url: str) -> None:
-    async with scoring(database_url, interval_seconds=0.5) as (service, database):
+    async with scoring(database_url, interval_seconds=3) as (service, database):
         for n in range(10):
             await deliver(service, database, [answered(n, rating("nps", 9), at=NOW)])
         assert [data.n for data in all_of(await outbox(database), "7d")] == [1]

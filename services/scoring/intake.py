@@ -37,7 +37,7 @@ _LEAST_HEADERS = 8
 _MOST_REVISION = 2**62
 # So far from 1970 a float of seconds still tells every microsecond.
 _EXACT_SECONDS = 4e9
-# Distinct origins that are remembered before it begins anew: they are an open list, memory is not.
+# Distinct origins and questions that are remembered before it begins anew: they are an open list, memory is not.
 _MOST_KNOWN = 100_000
 _NOBODY = "00000000000000000000000000000000"
 
@@ -189,8 +189,9 @@ class Intake:
         if not isinstance(data, FeedbackReceivedV1):
             raise BadRecord(f"{event.type} is not feedback")
         version = version_of(event)
-        if len(self._origins) >= _MOST_KNOWN:
+        if len(self._origins) + len(self._questions) >= _MOST_KNOWN:
             self._origins.clear()
+            self._questions.clear()
         self._origins[_origin_key(data, data.survey)] = version.origin
         for question, _ in version.ratings:
             self._questions[question] = question

@@ -125,7 +125,7 @@ alert = Table(
     Column("evidence", JSONB, nullable=False),
     Column("held_against", JSONB),
     PrimaryKeyConstraint("workspace", "id"),
-    Index("alert_once", "workspace", "series", "kind", unique=True, postgresql_where=text("ended_at is null")),
+    Index("alert_once", "workspace", "name", "kind", unique=True, postgresql_where=text("ended_at is null")),
     Index("alert_raised", "workspace", "raised_at"),
 )
 target = Table(

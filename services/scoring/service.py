@@ -137,8 +137,9 @@ class ScoringService:
         interval = self._interval_seconds * (CATCHING_UP if rows >= MANY_ROWS else 1)
         await self._see_targets(uow, ledger)
         published = await self._publish(uow, ledger, hour, interval)
-        version = rule_version(ledger.progress.ruled.version)
-        await look(uow, ledger, hour, ledger.book.rules.minimum_n or self.minimum_n, version)
+        if rows < MANY_ROWS:  # who is catching up has not seen the last days yet: to look now would find them missing
+            version = rule_version(ledger.progress.ruled.version)
+            await look(uow, ledger, hour, ledger.book.rules.minimum_n or self.minimum_n, version)
         await merge_small(uow, ledger)
         await forget_stale(uow, ledger)
         ledger.progress = await progress.save(uow, workspace, ledger.progress, *ledger.restart_at())

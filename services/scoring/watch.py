@@ -3,7 +3,7 @@
 Its own step of the projector's transaction: an alert, its event and the hour that was looked at are kept together.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -41,7 +41,7 @@ async def look(uow: UnitOfWork, ledger: Ledger, hour: int, minimum_n: int, rule_
     looks = [one async for one in _looks(uow, ledger, list(keys.values()), end)]
     watch = _Watch(keys, looks, book.rules.grid.as_of(hour), rule_version)
     active = await kept.active(uow, ledger.workspace)
-    standing = {(alert.series, alert.kind) for alert in active}
+    standing = {(alert.name, alert.kind) for alert in active}
     fresh = [watch.changed(change) for change in alerts.changes(looks, minimum_n)]
     over = [alert for alert in active if alert.kind in ("drop", "rise") and watch.is_over(alert)]
     if ledger.progress.looked // HOURS_A_DAY < (today := hour // HOURS_A_DAY):
@@ -51,7 +51,7 @@ async def look(uow: UnitOfWork, ledger: Ledger, hour: int, minimum_n: int, rule_
     lost, regained = await _targets(uow, ledger, watch, hour, active)
     fresh, over = [*fresh, *lost], [*over, *regained]
     for alert in fresh:
-        if (alert.series, alert.kind) not in standing:
+        if (alert.name, alert.kind) not in standing:
             await kept.raised(uow, ledger.workspace, alert)
             uow.publish(watch.event(ledger.workspace, alert, "raised"))
     if over:
@@ -61,7 +61,7 @@ async def look(uow: UnitOfWork, ledger: Ledger, hour: int, minimum_n: int, rule_
     ledger.progress = ledger.progress._replace(looked=hour)
 
 
-async def _looks(uow: UnitOfWork, ledger: Ledger, keys: Sequence[SeriesKey], end: int) -> Any:
+async def _looks(uow: UnitOfWork, ledger: Ledger, keys: Sequence[SeriesKey], end: int) -> AsyncIterator[Look]:
     edges = alerts.edges(end)
     pairs = list(pairwise(edges))
     for first in range(0, len(keys), _SERIES_AT_ONCE):
@@ -94,21 +94,19 @@ async def _targets(
     windows = cut(book.rules.grid, hour)
     keys = list({goal.key: None for goal in coming.values()})
     sums = await reading.sums(uow, ledger.workspace, book.generation, keys, windows.spans()) if keys else {}
-    lost, missed, met = [], {}, []
+    lost, missed, met = [], set(), []
     for (series, window), goal in coming.items():
         score = scores.score_of(goal.key.metric, scores.window_sums(sums[goal.key], windows.segments(window)), None)
-        if score.value is None or score.interval is None:
-            continue
-        if score.value >= goal.value:
+        if score.value is not None and score.value >= goal.value:
             met.append((goal, True))
             continue
-        missed[series] = goal
-        if goal.met and score.interval.high < goal.value:
+        missed.add(goal.key.in_window(window).name())
+        if goal.met and score.interval is not None and score.interval.high < goal.value:
             lost.append(watch.target_lost(series, goal, score))
             met.append((goal, False))
     if met:
         await targets.told(uow, ledger.workspace, met)
-    return lost, [alert for alert in active if alert.kind == "target_lost" and alert.series not in missed]
+    return lost, [alert for alert in active if alert.kind == "target_lost" and alert.name not in missed]
 
 
 class _Watch:
@@ -190,7 +188,7 @@ class _Watch:
         window: Window = _SHOWN_IN,
     ) -> Alert:
         shown = self._keys[series].in_window(window)
-        identity = name_id("alert", series, kind, self.moment.isoformat())
+        identity = name_id("alert", series, window, kind, self.moment.isoformat())
         evidence = {"series": shown.model_dump(), **evidence}
         return Alert(UUID(identity.hex), series, shown.name(), kind, self.moment, None, evidence, against)
 

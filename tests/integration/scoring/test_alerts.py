@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from services.scoring import service as service_module
 from services.scoring.service import ScoringService
 from shared.contracts.envelope import Event
 from shared.contracts.score_alerted import ScoreAlertedV1
@@ -110,6 +111,21 @@ async def test_a_rise_is_an_alert_too_and_noise_is_none(made: Made, clock: Clock
     assert set(told(await alerts(database))) >= {("nps|transactional|7d|department=web", "rise", "raised")}
     assert {data.kind for data in await alerts(database)} == {"rise"}
     assert "department=store" not in str(told(await alerts(database)))
+
+
+async def test_who_catches_up_does_not_take_the_missing_for_silence(made: Made, clock: Clock, monkeypatch: Any) -> None:
+    """An import, or a backlog: the last days come last."""
+    monkeypatch.setattr(service_module, "PROJECT_ROWS", 100)
+    monkeypatch.setattr(service_module, "MANY_ROWS", 100)
+    service, database = made
+    clock.by = timedelta(days=-10)
+    await deliver(service, database, list(days(-80, -10, GOOD)))
+    await publish_all(service)
+    clock.by = timedelta()
+    for first in range(-10, 1, 2):
+        await deliver(service, database, list(days(first, first + 2, GOOD)), count=False)
+    await publish_all(service)
+    assert await alerts(database, "silence", "drop", "rise") == []
 
 
 async def test_a_silent_day_is_raised_and_ends_with_the_next_loud_one(made: Made, clock: Clock) -> None:

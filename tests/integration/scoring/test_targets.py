@@ -137,3 +137,29 @@ async def put(database: Database, clock: Clock, value: float, day: date) -> None
 async def lost(database: Database) -> list[ScoreAlertedV1]:
     found = [event.data for event in await outbox(database) if isinstance(event.data, ScoreAlertedV1)]
     return [data for data in found if data.kind == "target_lost"]
+
+
+async def test_targets_of_two_windows_of_a_series_are_two_alerts(database_url: str) -> None:
+    clock = Clock()
+    async with scoring(database_url, clock=clock) as (service, database):
+        good = [answered(n, rating("nps", 10), at=NOW, department="support") for n in range(50)]
+        await deliver(service, database, good)
+        goals = Goals(database, minimum_n=30, now=clock)
+        day = NOW.date() + timedelta(days=30)
+        await goals.put(Target(SUPPORT, "7d", day, 40))
+        await goals.put(Target(SUPPORT, "30d", day, 40))
+        clock.by = HOUR
+        await publish_all(service)
+        bad = [answered(100 + n, rating("nps", 2), at=NOW, department="support") for n in range(60)]
+        await deliver(service, database, bad)
+        clock.by = 2 * HOUR
+        await publish_all(service)
+        raised = await lost(database)
+        assert sorted(data.series.window for data in raised) == ["30d", "7d"]
+        assert len({data.alert_id for data in raised}) == 2
+        assert len({event.id for event in await outbox(database)}) == len(await outbox(database))
+        # The one is not wanted any more, the other stays, also while its window holds no answer at all.
+        await goals.remove(Target(SUPPORT, "30d", day, 40))
+        clock.by = timedelta(days=8)
+        await publish_all(service)
+        assert [(data.series.window, data.state) for data in await lost(database)][2:] == [("30d", "ended")]

@@ -17,6 +17,6 @@ def upgrade() -> None:
             primary key (workspace, id)
         )"""
     )
-    op.execute("create unique index alert_once on alert (workspace, series, kind) where ended_at is null")
+    op.execute("create unique index alert_once on alert (workspace, name, kind) where ended_at is null")
     op.execute("create index alert_raised on alert (workspace, raised_at)")
     protect(op.execute, "alert", grants="select")

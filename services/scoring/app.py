@@ -1,8 +1,8 @@
 """The composition root of scoring."""
 
-from services.scoring import api_alerts, api_analysis, api_export, api_targets, handlers
+from services.scoring import handlers
 from services.scoring.analysis import Analysis
-from services.scoring.api import routes
+from services.scoring.api import alerts, analysis, export, rules, scores, targets
 from services.scoring.config import ScoringSettings
 from services.scoring.goals import Goals
 from services.scoring.projector import Projector
@@ -21,16 +21,16 @@ def build(settings: ScoringSettings) -> Service:
         minimum_n=settings.score_minimum_n,
         interval_seconds=settings.score_interval_seconds,
     )
-    analysis = Analysis(composition.database, minimum_n=settings.score_minimum_n)
-    goals = Goals(composition.database, minimum_n=settings.score_minimum_n)
     composition.consume(handlers.subscription(service, settings.score_batch))
     lease = Lease(composition.database, "projector", owner_name())
     composition.run(Projector(service, lease, composition.wakeups.on("block")))
+    authenticator = composition.authenticator
     composition.route(
-        routes(service, composition.authenticator, composition.feed(SCORE_UPDATED)),
-        api_alerts.routes(service, composition.authenticator),
-        api_analysis.routes(analysis, composition.authenticator),
-        api_targets.routes(goals, composition.authenticator),
-        api_export.routes(service, composition.authenticator),
+        scores.routes(service, authenticator, composition.feed(SCORE_UPDATED)),
+        rules.routes(service, authenticator),
+        alerts.routes(service, authenticator),
+        analysis.routes(Analysis(composition.database, minimum_n=settings.score_minimum_n), authenticator),
+        targets.routes(Goals(composition.database, minimum_n=settings.score_minimum_n), authenticator),
+        export.routes(service, authenticator),
     )
     return composition.service()

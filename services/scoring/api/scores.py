@@ -1,8 +1,5 @@
-"""HTTP: scores now, their history, their stream, their rules."""
+"""HTTP: scores now, their history, their stream."""
 
-import base64
-import binascii
-import json
 from collections.abc import Callable
 from datetime import date
 from typing import Annotated, Any
@@ -11,42 +8,40 @@ from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 
+from services.scoring.api.figures import (
+    READERS,
+    Figures,
+    FiguresBefore,
+    figures,
+    figures_before,
+    read_cursor,
+    spell_cursor,
+    strange_cursor,
+)
 from services.scoring.domain.answers import DIMENSIONS
-from services.scoring.domain.scores import Score
 from services.scoring.domain.series import SeriesKey
 from services.scoring.domain.windows import WINDOWS
-from services.scoring.inputs import RulesModel
-from services.scoring.repository.progress import Standing
 from services.scoring.service import Cursor, ListedScore, ScoreFilter, ScorePage, ScoringService
-from shared.auth.keys import Principal, Role
+from shared.auth.keys import Principal
 from shared.contracts.envelope import AwareDatetime, Event, Label
 from shared.contracts.feedback_received import Formula, Metric, SurveyType
-from shared.contracts.score_updated import Interval, PreviousWindow, ScoreUpdatedV1, Series, Window
+from shared.contracts.score_updated import ScoreUpdatedV1, Series, Window
 from shared.core.errors import Fault, InvalidInput
 from shared.http.authentication import Authenticator
 from shared.http.sse import event_stream
 from shared.runtime.feed import Feed
 
-_READERS = (Role.MANAGER, Role.AGENT, Role.OPERATOR)
 Dimension = Annotated[Label | None, Query(description="Only series with this value.")]
 
 
-class ScoreModel(BaseModel):
+class ScoreModel(FiguresBefore):
     """A score now. Below `minimum_n` it is not reportable: show n, not the value."""
 
     series: Series
     name: str
     formula: Formula
     as_of: AwareDatetime
-    value: float | None
-    n: int
-    promoters: int | None
-    passives: int | None
-    detractors: int | None
-    interval: Interval | None
     minimum_n: int
-    reportable: bool
-    previous: PreviousWindow | None
     rule_version: str
 
 
@@ -57,17 +52,10 @@ class ScoreList(BaseModel):
     next: str | None = Field(description="Give it as `cursor` to go on; null at the end.")
 
 
-class HistoryPoint(BaseModel):
+class HistoryPoint(Figures):
     """One day of the workspace's calendar; a day without answers has n 0 and no value."""
 
     day: date
-    value: float | None
-    n: int
-    promoters: int | None
-    passives: int | None
-    detractors: int | None
-    interval: Interval | None
-    reportable: bool
 
 
 class History(BaseModel):
@@ -81,34 +69,12 @@ class History(BaseModel):
     points: list[HistoryPoint]
 
 
-class RulesComing(BaseModel):
-    """Rules on their way: answers are counted under them in the background, `counted` of 1 so far, and then they take
-    the place of the old ones in one step."""
-
-    version: int
-    rules: RulesModel
-    counted: Annotated[float, Field(ge=0, le=1)]
-
-
-class RulesNow(BaseModel):
-    """The rules that scores are made by; `coming` are those that were asked for and are not in use yet."""
-
-    version: int = Field(description="Counts the changes; the `rule_version` of every score ends with it.")
-    rules: RulesModel
-    coming: RulesComing | None = None
-
-
 def routes(service: ScoringService, authenticator: Authenticator, feed: Feed) -> APIRouter:
     """The routes of scoring."""
     router = APIRouter(prefix="/v1/scores", tags=["scores"])
-    reader = authenticator.require(*_READERS)
+    reader = authenticator.require(*READERS)
     router.add_api_route("", _list(service, reader), summary="Scores as they are now")
     router.add_api_route("/history", _history(service, reader), summary="One series by day")
-    router.add_api_route("/rules", _rules(service, reader), summary="The rules of your scores")
-    manager = authenticator.require(Role.MANAGER)
-    router.add_api_route(
-        "/rules", _change_rules(service, manager), methods=["PUT"], summary="Other roll-ups, formulas, time zone"
-    )
     router.add_api_route(
         "/stream",
         _stream(feed, reader),
@@ -174,8 +140,8 @@ def _list(service: ScoringService, reader: Callable[..., Any]) -> Callable[..., 
             by=selection.by,
             reportable=reportable,
         )
-        page = await service.page(principal.workspace, wanted, None if cursor is None else _cursor(cursor), limit)
-        following = None if page.following is None else _spell_cursor(page.following)
+        page = await service.page(principal.workspace, wanted, None if cursor is None else _place(cursor), limit)
+        following = None if page.following is None else spell_cursor(*page.following)
         return ScoreList(items=[_score_model(page, item) for item in page.items], next=following)
 
     return scores
@@ -206,32 +172,10 @@ def _history(service: ScoringService, reader: Callable[..., Any]) -> Callable[..
             formula=found.formula,
             minimum_n=found.minimum_n,
             rule_version=found.rule_version,
-            points=[_point(day, score) for day, score in found.points],
+            points=[HistoryPoint(day=day, **figures(score)) for day, score in found.points],
         )
 
     return history
-
-
-def _rules(service: ScoringService, reader: Callable[..., Any]) -> Callable[..., Any]:
-    async def rules(principal: Annotated[Principal, Depends(reader)]) -> RulesNow:
-        return _rules_now(await service.standing(principal.workspace))
-
-    return rules
-
-
-def _change_rules(service: ScoringService, manager: Callable[..., Any]) -> Callable[..., Any]:
-    async def change_rules(principal: Annotated[Principal, Depends(manager)], rules: RulesModel) -> RulesNow:
-        return _rules_now(await service.change_rules(principal.workspace, rules.rules()))
-
-    return change_rules
-
-
-def _rules_now(standing: Standing) -> RulesNow:
-    coming = None
-    if standing.coming is not None:
-        (version, rules), counted = standing.coming
-        coming = RulesComing(version=version, rules=RulesModel.of(rules), counted=counted)
-    return RulesNow(version=standing.ruled.version, rules=RulesModel.of(standing.ruled.rules), coming=coming)
 
 
 def _stream(feed: Feed, reader: Callable[..., Any]) -> Callable[..., Any]:
@@ -271,51 +215,20 @@ def _dimension_set(text: str) -> tuple[str, ...]:
 
 
 def _score_model(page: ScorePage, item: ListedScore) -> ScoreModel:
-    series, score = item.key.in_window(item.window), item.score
+    series = item.key.in_window(item.window)
     return ScoreModel(
+        **figures_before(item.score),
         series=series,
         name=series.name(),
-        formula=score.formula,
+        formula=item.score.formula,
         as_of=page.as_of,
-        value=score.value,
-        n=score.n,
-        promoters=score.promoters,
-        passives=score.passives,
-        detractors=score.detractors,
-        interval=score.interval,
-        minimum_n=score.minimum_n,
-        reportable=score.reportable,
-        previous=score.previous,
+        minimum_n=item.score.minimum_n,
         rule_version=page.rule_version,
     )
 
 
-def _point(day: date, score: Score) -> HistoryPoint:
-    return HistoryPoint(
-        day=day,
-        value=score.value,
-        n=score.n,
-        promoters=score.promoters,
-        passives=score.passives,
-        detractors=score.detractors,
-        interval=score.interval,
-        reportable=score.reportable,
-    )
-
-
-def _spell_cursor(cursor: Cursor) -> str:
-    return base64.urlsafe_b64encode(json.dumps(cursor, separators=(",", ":")).encode()).decode().rstrip("=")
-
-
-def _cursor(text: str) -> Cursor:
-    """The place in a cursor. Raises InvalidInput for what we did not hand out."""
-    try:
-        name, window = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-    except (ValueError, TypeError, binascii.Error):
-        name, window = None, None
-    if not isinstance(name, str) or window not in WINDOWS or "\x00" in name or not name.isprintable():
-        raise InvalidInput(
-            "cursor is not one of ours; leave it out to start at the beginning",
-            faults=[Fault("query.cursor", "not a cursor of this list")],
-        )
+def _place(cursor: str) -> Cursor:
+    name, window = read_cursor(cursor)
+    if window not in WINDOWS:
+        raise strange_cursor()
     return name, window

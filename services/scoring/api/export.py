@@ -8,15 +8,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from fastapi.responses import StreamingResponse
 
-from services.scoring.api import Selection
+from services.scoring.api.figures import READERS
+from services.scoring.api.scores import Selection
 from services.scoring.domain.answers import DIMENSIONS
 from services.scoring.domain.windows import WINDOWS
 from services.scoring.service import ListedScore, ScoreFilter, ScorePage, ScoringService
-from shared.auth.keys import Principal, Role
+from shared.auth.keys import Principal
 from shared.core.clock import rfc3339
 from shared.http.authentication import Authenticator
 
-_READERS = (Role.MANAGER, Role.AGENT, Role.OPERATOR)
 _PAGE = 200
 # Spreadsheets take a byte-order mark as "this is UTF-8"; without it Turkish and Persian come out as nonsense.
 _MARK = "\ufeff"
@@ -34,7 +34,7 @@ def routes(service: ScoringService, authenticator: Authenticator) -> APIRouter:
     router = APIRouter(prefix="/v1/scores", tags=["scores"])
     router.add_api_route(
         "/export.csv",
-        _export(service, authenticator.require(*_READERS)),
+        _export(service, authenticator.require(*READERS)),
         summary="Scores as CSV, safe to open in a spreadsheet",
         response_class=StreamingResponse,
         responses={200: {"content": {"text/csv": {}}}},

@@ -1,7 +1,5 @@
 """HTTP: alerts, the latest first."""
 
-import base64
-import binascii
 from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -10,17 +8,15 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
+from services.scoring.api.figures import READERS, read_cursor, spell_cursor, strange_cursor
 from services.scoring.repository.alerts import Alert
 from services.scoring.service import ScoringService
-from shared.auth.keys import Principal, Role
+from shared.auth.keys import Principal
 from shared.contracts.envelope import AwareDatetime
 from shared.contracts.score_alerted import Contributor
 from shared.contracts.score_updated import Interval, Series
 from shared.core.clock import rfc3339
-from shared.core.errors import Fault, InvalidInput
 from shared.http.authentication import Authenticator
-
-_READERS = (Role.MANAGER, Role.AGENT, Role.OPERATOR)
 
 
 class AlertModel(BaseModel):
@@ -54,7 +50,7 @@ class AlertList(BaseModel):
 def routes(service: ScoringService, authenticator: Authenticator) -> APIRouter:
     """The route of alerts."""
     router = APIRouter(prefix="/v1/scores/alerts", tags=["scores"])
-    endpoint = _list(service, authenticator.require(*_READERS))
+    endpoint = _list(service, authenticator.require(*READERS))
     router.add_api_route("", endpoint, summary="What changed for real, fell silent or lost its target")
     return router
 
@@ -68,7 +64,8 @@ def _list(service: ScoringService, reader: Callable[..., Any]) -> Callable[..., 
     ) -> AlertList:
         before = None if cursor is None else _place(cursor)
         found = await service.alerts(principal.workspace, only_active=active, before=before, limit=limit)
-        following = _cursor(found[-1]) if len(found) == limit else None
+        last = found[-1] if len(found) == limit else None
+        following = None if last is None else spell_cursor(rfc3339(last.raised_at), str(last.id))
         return AlertList(items=[_model(alert) for alert in found], next=following)
 
     return alerts
@@ -81,20 +78,12 @@ def _model(alert: Alert) -> AlertModel:
     )
 
 
-def _cursor(alert: Alert) -> str:
-    return base64.urlsafe_b64encode(f"{rfc3339(alert.raised_at)} {alert.id}".encode()).decode().rstrip("=")
-
-
-def _place(text: str) -> tuple[datetime, UUID]:
-    """Undo `_cursor`. Raises InvalidInput for what we did not hand out."""
+def _place(cursor: str) -> tuple[datetime, UUID]:
+    moment, identity = read_cursor(cursor)
     try:
-        moment, identity = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode().split(" ")
-        raised_at = datetime.fromisoformat(moment)
-        if raised_at.tzinfo is None:
-            raise ValueError(moment)
-        return raised_at, UUID(identity)
-    except (ValueError, binascii.Error):
-        raise InvalidInput(
-            "cursor is not one of ours; leave it out to start at the beginning",
-            faults=[Fault("query.cursor", "not a cursor of this list")],
-        ) from None
+        raised_at, alert = datetime.fromisoformat(moment), UUID(identity)
+    except ValueError:
+        raise strange_cursor() from None
+    if raised_at.tzinfo is None:
+        raise strange_cursor()
+    return raised_at, alert

@@ -8,37 +8,23 @@ from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from services.scoring.analysis import Against, Analysis, Customer
-from services.scoring.api import Selection
+from services.scoring.api.figures import READERS, FiguresBefore, figures_before
+from services.scoring.api.scores import Selection
 from services.scoring.domain.answers import DIMENSIONS
-from services.scoring.domain.scores import Score
 from services.scoring.domain.series import SeriesKey
 from services.scoring.domain.significance import BANDS
-from shared.auth.keys import Principal, Role
+from shared.auth.keys import Principal
 from shared.contracts.envelope import AwareDatetime, Label
 from shared.contracts.feedback_received import Band, Metric, SurveyType
-from shared.contracts.score_updated import Interval, PreviousWindow, Series, Window
+from shared.contracts.score_updated import Series, Window
 from shared.core.errors import Fault, InvalidInput
 from shared.http.authentication import Authenticator
 
-_READERS = (Role.MANAGER, Role.AGENT, Role.OPERATOR)
 # Customers who are named of each list; their number is told in any case.
 MOST_CUSTOMERS = 1000
 
 
-class SideModel(BaseModel):
-    """A score and the one before it; with its own p-value in `previous`."""
-
-    value: float | None
-    n: int
-    promoters: int | None
-    passives: int | None
-    detractors: int | None
-    interval: Interval | None
-    reportable: bool
-    previous: PreviousWindow | None
-
-
-class ComparedModel(SideModel):
+class ComparedModel(FiguresBefore):
     """A series against before. `adjusted_p` is for all series of this answer together (Benjamini–Hochberg)."""
 
     series: Series
@@ -58,7 +44,7 @@ class ComparisonModel(BaseModel):
     items: list[ComparedModel]
 
 
-class DriverModel(SideModel):
+class DriverModel(FiguresBefore):
     """A part: `rate` are the points that its own change brought, `mix` those of its share; `points` is both."""
 
     dimension_value: str
@@ -67,7 +53,7 @@ class DriverModel(SideModel):
     points: float
 
 
-class DriversModel(SideModel):
+class DriversModel(FiguresBefore):
     """What moved a score. Points of all parts add up to the change where every answer has the dimension."""
 
     series: Series
@@ -121,7 +107,7 @@ class WavesModel(BaseModel):
 def routes(analysis: Analysis, authenticator: Authenticator) -> APIRouter:
     """The routes of analysis."""
     router = APIRouter(prefix="/v1/scores", tags=["scores"])
-    reader = authenticator.require(*_READERS)
+    reader = authenticator.require(*READERS)
     router.add_api_route("/compare", _compare(analysis, reader), summary="Now against before, what of it is real")
     router.add_api_route("/drivers", _drivers(analysis, reader), summary="What moved a score, part by part")
     router.add_api_route("/waves", _waves(analysis, reader), summary="The same customers in two waves")
@@ -149,7 +135,7 @@ def _compare(analysis: Analysis, reader: Callable[..., Any]) -> Callable[..., An
             rule_version=found.rule_version,
             items=[
                 ComparedModel(
-                    **_side(one.score),
+                    **figures_before(one.score),
                     series=(series := one.key.in_window(window)),
                     name=series.name(),
                     adjusted_p=None if one.adjusted_p is None else round(one.adjusted_p, 6),
@@ -179,7 +165,7 @@ def _drivers(analysis: Analysis, reader: Callable[..., Any]) -> Callable[..., An
         found = await analysis.drivers(key, window, by, against)
         parts = [
             DriverModel(
-                **_side(part.score),
+                **figures_before(part.score),
                 dimension_value=part.value,
                 rate=round(part.moved.rate, 4),
                 mix=round(part.moved.mix, 4),
@@ -188,7 +174,7 @@ def _drivers(analysis: Analysis, reader: Callable[..., Any]) -> Callable[..., An
             for part in found.parts
         ]
         return DriversModel(
-            **_side(found.score),
+            **figures_before(found.score),
             series=key.in_window(window),
             by=by,
             rule_version=found.rule_version,
@@ -228,19 +214,6 @@ def _waves(analysis: Analysis, reader: Callable[..., Any]) -> Callable[..., Any]
         )
 
     return waves
-
-
-def _side(score: Score) -> dict[str, Any]:
-    return {
-        "value": score.value,
-        "n": score.n,
-        "promoters": score.promoters,
-        "passives": score.passives,
-        "detractors": score.detractors,
-        "interval": score.interval,
-        "reportable": score.reportable,
-        "previous": score.previous,
-    }
 
 
 def _customers(some: list[Customer]) -> CustomersModel:

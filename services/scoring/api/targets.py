@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel, ConfigDict, Field
 
+from services.scoring.api.bodies import Dimension
+from services.scoring.api.figures import READERS
 from services.scoring.domain.series import SeriesKey
 from services.scoring.goals import Goal, Goals
 from services.scoring.repository.targets import Target
@@ -15,9 +17,6 @@ from shared.contracts.envelope import Label
 from shared.contracts.feedback_received import Metric, SurveyType
 from shared.contracts.score_updated import Interval, Window
 from shared.http.authentication import Authenticator
-
-_READERS = (Role.MANAGER, Role.AGENT, Role.OPERATOR)
-Dimension = Literal["touchpoint", "department", "product", "segment", "channel", "wave"]
 
 
 class TargetIn(BaseModel):
@@ -88,7 +87,7 @@ class TargetList(BaseModel):
 def routes(goals: Goals, authenticator: Authenticator) -> APIRouter:
     """The routes of targets."""
     router = APIRouter(prefix="/v1/scores/targets", tags=["scores"])
-    router.add_api_route("", _list(goals, authenticator.require(*_READERS)), summary="Targets and where they stand")
+    router.add_api_route("", _list(goals, authenticator.require(*READERS)), summary="Targets and where they stand")
     manager = authenticator.require(Role.MANAGER)
     router.add_api_route(
         "", _put(goals, manager), methods=["PUT"], status_code=204, summary="Set a target, or another value for it"

@@ -98,6 +98,10 @@ class Evidence:
         )
         return {UUID(str(row[0])) for row in found}
 
+    async def uncounted(self) -> int:
+        """Blocks of answers that wait for scoring's projector, which another process takes over from a dead one."""
+        return int(await self.value("select count(*) from scoring.block where first_row is null"))
+
     async def miscounted(self) -> str | None:
         """Scoring's sums against its answers: a doubled effect makes a score wrong. None when they agree."""
         # Every answer of the load is one nps point in the series without a dimension.

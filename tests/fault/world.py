@@ -169,20 +169,20 @@ class World:
     # judgement
 
     async def settle(self, history: History, bound: float, patience: float = 60) -> float | None:
-        """Seconds until every accepted event has its effect in every group; None when that is not so after the bound
-        and some patience (which tells "late" from "lost")."""
+        """Seconds until every accepted event has its effect in every group, and scoring has counted all it stored; None
+        when that is not so after the bound and some patience (which tells "late" from "lost")."""
         began = time.monotonic()
         left = {group: set(history.accepted) for group in self.evidence.groups}
-        while any(left.values()):
+        while True:
             for group, events in left.items():
                 if events:
                     left[group] = await self.evidence.unseen(group, events)
+            if not any(left.values()) and not ("scoring" in left and await self.evidence.uncounted()):
+                return time.monotonic() - began
             if time.monotonic() - began > bound + patience:
                 self.say(f"still unseen: { {group: len(events) for group, events in left.items()} }")
                 return None
-            if any(left.values()):
-                await asyncio.sleep(_POLL_SECONDS)
-        return time.monotonic() - began
+            await asyncio.sleep(_POLL_SECONDS)
 
     async def judge(self, history: History, bound: float, patience: float = 60) -> Findings:
         """Settle, then compare what was promised with what is there."""

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -186,14 +187,22 @@ class KafkaBus:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _SPREAD_SECONDS
         while loop.time() < deadline:
-            described = await answered(self._admin.describe_topics(list(names)))
-            if all(topic["partitions"] and all(p["leader"] >= 0 for p in topic["partitions"]) for topic in described):
-                counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
-                # A leader is named before it has opened its log; this asks it until it has.
-                await self._bounds([KafkaPartition(name, n) for name, count in counts.items() for n in range(count)])
-                return counts
+            # A busy broker answers late or names a leader that does not know of it yet: neither is the end of it.
+            with suppress(BusUnavailable):
+                if counts := await self._led(names):
+                    return counts
             await asyncio.sleep(_SPREAD_POLL_SECONDS)
         raise BusUnavailable(f"the new topics {', '.join(sorted(names))} have no leaders yet")
+
+    async def _led(self, names: set[str]) -> dict[str, int]:
+        """How many partitions each topic has; {} while one of them has no leader. Raises BusUnavailable."""
+        described = await answered(self._admin.describe_topics(list(names)))
+        if not all(topic["partitions"] and all(p["leader"] >= 0 for p in topic["partitions"]) for topic in described):
+            return {}
+        counts = {topic["topic"]: len(topic["partitions"]) for topic in described}
+        # A leader is named before it has opened its log; this asks it until it has.
+        await self._bounds([KafkaPartition(name, n) for name, count in counts.items() for n in range(count)])
+        return counts
 
     def _connected(self, client: Any) -> Any:
         if client is None:

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import random
+from collections.abc import Sequence
 from uuid import uuid4
 
 import pytest
+from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 
 from shared.bus.kafka import KafkaBus, servers_of
@@ -72,6 +74,25 @@ async def test_a_send_to_a_topic_that_is_not_there_says_so(
     monkeypatch.setattr(producer._link.producer.client, "_request_timeout_ms", 200)  # how long aiokafka looks for it
     with pytest.raises(NotFound):
         await producer.send([Message("test.never.created", b"k", b"v")])
+
+
+async def test_a_late_answer_about_new_topics_does_not_end_their_creation(
+    bus: KafkaBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    bounds = bus._bounds
+
+    async def late_at_first(partitions: Sequence[KafkaPartition]) -> dict[int, tuple[int, int]]:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise BusUnavailable("Kafka did not answer in time")
+        return await bounds(partitions)
+
+    monkeypatch.setattr(bus, "_bounds", late_at_first)
+    topic = await new_topic(bus, f"test.{uuid4()}", 2)
+    assert asked == 2
+    assert len(await bus.offsets(topic)) == 2
 
 
 async def test_the_partitioner_is_the_java_clients() -> None:

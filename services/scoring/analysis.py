@@ -9,7 +9,7 @@ from uuid import UUID
 import numpy as np
 
 from services.scoring.domain import scores
-from services.scoring.domain.answers import Block, Rows, ids_of
+from services.scoring.domain.answers import UNHEARD, Block, KeptMetric, Rows, ids_of
 from services.scoring.domain.drivers import Contribution, Part, contributions
 from services.scoring.domain.rules import Rules
 from services.scoring.domain.scores import Score, Tally
@@ -19,7 +19,7 @@ from services.scoring.domain.windows import Bounds, spans_between
 from services.scoring.repository import blocks, progress, reading
 from services.scoring.repository.common import database_now
 from services.scoring.service import Now, rule_version
-from shared.contracts.feedback_received import Band, Metric, SurveyType, band_of
+from shared.contracts.feedback_received import Band, SurveyType, band_of
 from shared.contracts.score_updated import Window
 from shared.core.errors import Fault, InvalidInput
 from shared.db.database import Database, Reader
@@ -105,7 +105,7 @@ class Analysis:
     async def compare(
         self,
         workspace: str,
-        metric: Metric,
+        metric: KeptMetric,
         survey_type: SurveyType,
         window: Window,
         by: Sequence[str],
@@ -242,7 +242,7 @@ class Analysis:
 
     def _of_measure(self, measure: str, sides: tuple[dict[str, Tally], dict[str, Tally]], minimum_n: int) -> Score:
         now, then = (side.get(measure, Tally()) for side in sides)
-        return scores.score_by(measure, now, then, minimum_n)
+        return scores.score_by(measure, now, then, minimum_n).with_unheard(sides[0].get(UNHEARD, Tally()).n)
 
 
 def _part(measure: str, side: Mapping[str, Tally]) -> Part:

@@ -17,7 +17,7 @@ from shared.db.database import Database, Reader
 
 MOST_TARGETS = 1000
 _FAR = 1e9
-_RANGES: dict[str, tuple[float, float]] = {"nps": (-100, 100), "csat": (0, 100)}
+_RANGES: dict[str, tuple[float, float]] = {"nps": (-100, 100), "csat": (0, 100), "sentiment": (-100, 100)}
 
 
 @dataclass(frozen=True, slots=True)

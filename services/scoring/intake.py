@@ -22,13 +22,17 @@ from services.scoring.domain.answers import (
     Origin,
     Question,
     Rows,
+    Version,
     is_void,
     microseconds,
+    said_of,
+    unsaid_of,
     version_of,
 )
 from shared.bus import codec
 from shared.bus.port import Record
 from shared.contracts.feedback_received import FeedbackReceivedV1
+from shared.contracts.feedback_routed import FeedbackRoutedV1
 from shared.core.errors import BadRecord
 
 _TYPE = ("ce_type", FeedbackReceivedV1.event_type.encode())
@@ -112,7 +116,7 @@ class Intake:
             drafts = {}
             for record in records:
                 self._whole(record, drafts)
-            return [_block(workspace, draft) for workspace, draft in drafts.items()]
+            return [_block(workspace, draft) for workspace, draft in drafts.items() if draft.rows]
 
     def _quick(self, records: Sequence[Record], drafts: dict[str, _Draft]) -> None:
         # One long loop over local names, because it runs for every answer: each call in it would cost a tenth of it.
@@ -120,15 +124,16 @@ class Intake:
         before, draft = ("", b""), _Draft()
         for record in records:
             headers = record.headers
+            if len(headers) < _LEAST_HEADERS or headers[3] != _TYPE:
+                self._whole(record, drafts)
+                continue
             try:
                 feedback = decode(record.value)
             except (msgspec.MsgspecError, UnicodeDecodeError):
                 self._whole(record, drafts)
                 continue
             ratings, survey, revision = feedback.ratings, feedback.survey, feedback.revision
-            if feedback.removed:
-                ratings = []
-            elif not ratings and not revision:
+            if not ratings and not revision and not feedback.removed:
                 continue  # void: see `is_void`
             origin = known_origins.get(
                 (
@@ -150,9 +155,8 @@ class Intake:
                 origin is None
                 or (question is None and ratings)
                 or len(ratings) > 1
+                or feedback.removed
                 or not 0 <= revision < _MOST_REVISION
-                or len(headers) < _LEAST_HEADERS
-                or headers[3] != _TYPE
             ):
                 self._whole(record, drafts)
                 continue
@@ -174,7 +178,7 @@ class Intake:
                     feedback.customer_id or _NOBODY,
                     revision,
                     at,
-                    feedback.removed,
+                    False,
                     number,
                     NOTHING_ASKED if question is None else draft.questions.setdefault(question, len(draft.questions)),
                     value,
@@ -186,6 +190,10 @@ class Intake:
         """By the contract itself, which tells what it has in common with records to come."""
         event = codec.decode(record)
         data = event.data
+        draft = drafts.get(event.workspace) or drafts.setdefault(event.workspace, _Draft())
+        if isinstance(data, FeedbackRoutedV1):
+            _add(draft, said_of(event), record)
+            return
         if not isinstance(data, FeedbackReceivedV1):
             raise BadRecord(f"{event.type} is not feedback")
         version = version_of(event)
@@ -194,22 +202,27 @@ class Intake:
             self._questions.clear()
         self._origins[_origin_key(data, data.survey)] = version.origin
         for question, _ in version.ratings:
-            self._questions[question] = question
-        if is_void(revision=version.revision, removed=version.removed, ratings=version.ratings):
-            return
-        draft = drafts.get(event.workspace) or drafts.setdefault(event.workspace, _Draft())
-        number = draft.origins.setdefault(version.origin, len(draft.origins))
-        draft.causes[number] = record
-        person = version.person.hex if version.person else _NOBODY
-        head = (version.feedback_id.hex, person, version.revision, 0.0, version.removed, number)
-        draft.exact |= dict.fromkeys(
-            range(len(draft.rows), len(draft.rows) + max(1, len(version.ratings))), microseconds(version.at)
-        )
-        for place, (question, value) in enumerate(version.ratings):
-            asked = draft.questions.setdefault(question, len(draft.questions))
-            draft.rows.append((*head, asked, value, 0 if place else len(version.ratings)))
-        if not version.ratings:
-            draft.rows.append((*head, NOTHING_ASKED, 0.0, 1))
+            self._questions[question[:4]] = question
+        _add(draft, version, record)
+        if data.removed:
+            _add(draft, unsaid_of(version), record)
+
+
+def _add(draft: _Draft, version: Version, record: Record) -> None:
+    if is_void(revision=version.revision, removed=version.removed, ratings=version.ratings):
+        return
+    number = draft.origins.setdefault(version.origin, len(draft.origins))
+    draft.causes[number] = record
+    person = version.person.hex if version.person else _NOBODY
+    head = (version.feedback_id.hex, person, version.revision, 0.0, version.removed, number)
+    draft.exact |= dict.fromkeys(
+        range(len(draft.rows), len(draft.rows) + max(1, len(version.ratings))), microseconds(version.at)
+    )
+    for place, (question, value) in enumerate(version.ratings):
+        asked = draft.questions.setdefault(question, len(draft.questions))
+        draft.rows.append((*head, asked, value, 0 if place else len(version.ratings)))
+    if not version.ratings:
+        draft.rows.append((*head, NOTHING_ASKED, 0.0, 1))
 
 
 def _origin_key(feedback: _Feedback | FeedbackReceivedV1, survey: Any) -> tuple[str | None, ...]:

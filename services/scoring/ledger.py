@@ -59,8 +59,8 @@ class Book:
         of_origin = self._series_of.setdefault(origin, {})
         found = of_origin.get(question)
         if found is None:
-            metric = self.tables.questions.met[question].metric
-            keys = series_of(self.workspace, metric, self.tables.origins.met[origin], self.rules.roll_ups)
+            asked, origins = self.tables.questions.met[question], self.tables.origins.met
+            keys = series_of(self.workspace, asked, origins[origin], self.rules.roll_ups)
             self.fresh_series += [key for key in keys if key not in self.series]
             found = of_origin[question] = [self.know(key) for key in keys]
         return found
@@ -92,7 +92,7 @@ class Book:
         if (known := self._asked.get((origin, question))) is None:
             given = self.tables.questions.met[question]
             formulas = self.rules.formulas.get(self.tables.origins.met[origin].survey or "", {})
-            ruled = given.scored_by(formulas.get(given.metric))
+            ruled = given if given.metric == "sentiment" else given.scored_by(formulas.get(given.metric))
             known = self._asked[origin, question] = self.tables.questions.number(ruled)
         return known
 

@@ -46,6 +46,7 @@ block = Table(
     Column("rows", LargeBinary, nullable=False),
     Column("dead", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
     Column("replaced", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
+    Column("latest", BigInteger, nullable=False),
     PrimaryKeyConstraint("workspace", "id"),
     Index("block_row", "workspace", "first_row", unique=True),
     Index("block_waiting", "workspace", "id", postgresql_where=text("first_row is null")),

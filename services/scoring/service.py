@@ -289,10 +289,7 @@ class ScoringService:
         line = Line(low // HOURS_A_DAY, (high - 1) // HOURS_A_DAY, rows)
         measure = scores.leading_measure(key.metric, line.totals())
         minimum_n = rules.minimum_n or self.minimum_n
-        points = [
-            (day, scores.score_by(measure, line.between(measure, span.start, span.end), None, minimum_n))
-            for day, span in zip(asked, spans, strict=True)
-        ]
+        points = [(day, line.score(measure, span, minimum_n)) for day, span in zip(asked, spans, strict=True)]
         return ScoreHistory(scores.formula_of(measure), minimum_n, rule_version(standing.ruled.version), points)
 
     async def alerts(
@@ -337,6 +334,7 @@ def _updated(
             "promoters": score.promoters,
             "passives": score.passives,
             "detractors": score.detractors,
+            "sentiments": score.sentiments,
             "interval": score.interval,
             "minimum_n": score.minimum_n,
             "reportable": score.reportable,

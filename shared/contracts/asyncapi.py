@@ -21,7 +21,7 @@ Document = dict[str, Any]
 READERS: dict[str, tuple[Topic, ...]] = {
     "notifier": (FEEDBACK_RECEIVED, FEEDBACK_ROUTED, ASSIGNMENT_CHANGED, SCORE_ALERTED),
     "routing": (FEEDBACK_RECEIVED,),
-    "scoring": (FEEDBACK_RECEIVED,),
+    "scoring": (FEEDBACK_RECEIVED, FEEDBACK_ROUTED),
 }
 _BINDING_VERSION = "0.5.0"
 _MILLISECONDS_PER_DAY = 24 * 60 * 60 * 1000

@@ -7,11 +7,13 @@ from pydantic import Field
 from typing_extensions import override
 
 from shared.contracts.envelope import AwareDatetime, EventData, Label, Part, Text
-from shared.contracts.feedback_received import Band, Revision
+from shared.contracts.feedback_received import Band, Revision, Survey
 from shared.contracts.tags import Department, Issue, Sentiment, Urgency, UrgencyReason
 from shared.contracts.topics import FEEDBACK_ROUTED, Topic
 
 Confidence = Annotated[float, Field(ge=0, le=1)]
+# The `understanding_version` of what had no words to understand.
+NO_WORDS = "no-words"
 
 
 class IssueTag(Part):
@@ -32,10 +34,15 @@ class FeedbackRoutedV1(EventData):
     revision: Revision
     customer_id: UUID | None = None
     occurred_at: AwareDatetime
+    received_at: AwareDatetime | None = None
     channel: Label
     touchpoint: Label | None = None
     product: Label | None = None
     segment: Label | None = None
+    survey: Survey | None = None
+    source_department: Label | None = Field(
+        default=None, description="The department that the source names; `department` is the one understood."
+    )
     band: Band | None = None
     language: Annotated[str, Field(pattern=r"^([a-z]{2}|und)$")]
     language_confidence: Confidence

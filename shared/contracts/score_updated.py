@@ -45,6 +45,15 @@ class Interval(Part):
     method: Literal["adjusted_wald", "t"]
 
 
+class Sentiments(Part):
+    """How messages sound. `unknown` is not among the n of a score."""
+
+    positive: Annotated[int, Field(ge=0)]
+    neutral: Annotated[int, Field(ge=0)]
+    negative: Annotated[int, Field(ge=0)]
+    unknown: Annotated[int, Field(ge=0)]
+
+
 class PreviousWindow(Part):
     """The same series one window earlier, and whether the difference is more than noise."""
 
@@ -67,12 +76,14 @@ class ScoreUpdatedV1(EventData):
     value: float | None = Field(
         default=None,
         description="None while there is no answer. NPS is a number from −100 to 100; "
-        "CSAT a share in percent; CES and rating a mean.",
+        "CSAT a share in percent; CES and rating a mean; sentiment the share of positive messages less that of "
+        "negative ones, from −100 to 100, over those whose sentiment is known.",
     )
     n: Annotated[int, Field(ge=0)]
     promoters: int | None = None
     passives: int | None = None
     detractors: int | None = None
+    sentiments: Sentiments | None = None
     interval: Interval | None = None
     minimum_n: int
     reportable: bool = Field(description="False below minimum_n: show n, not the value.")

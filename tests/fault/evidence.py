@@ -113,11 +113,13 @@ class Evidence:
         return None if answers == counted else f"scoring has {answers} answers and counts {counted} in its sums"
 
     async def _counted(self) -> list[tuple[UUID, str | None]]:
-        """(feedback, survey) of every version that scoring counts and that is not removed."""
+        """(feedback, survey) of every rated version that scoring counts and that is not removed."""
         found: list[tuple[UUID, str | None]] = []
         for stored in await self.rows("select * from scoring.block where first_row is not null"):
             block = unpack(stored["workspace"], stored["head"], stored["rows"])
             live = np.setdiff1d(np.flatnonzero(block.rows["parts"]), stored["dead"])
+            said = [number for number, question in enumerate(block.questions) if question.metric == "sentiment"]
+            live = live[~np.isin(block.rows["question"][live], said)]
             rows = block.rows[live][block.rows["removed"][live] == 0]
             surveys = (block.origins[origin].survey for origin in rows["origin"].tolist())
             found += zip(ids_of(rows), surveys, strict=True)

@@ -26,12 +26,10 @@ from services.routing.understanding.port import Message, Understander, Understan
 from shared.contracts.assignment_changed import AssignmentChange, Term
 from shared.contracts.envelope import Event, caused_by
 from shared.contracts.feedback_received import FeedbackReceivedV1
-from shared.contracts.feedback_routed import FeedbackRoutedV1, IssueTag
+from shared.contracts.feedback_routed import NO_WORDS, FeedbackRoutedV1, IssueTag
 from shared.db.unit_of_work import UnitOfWork
 
 Received = Event[FeedbackReceivedV1]
-# What stands in `understanding_version` where there were no words to understand.
-NO_WORDS = "no-words"
 
 
 def understand(understander: Understander, events: Sequence[Received]) -> dict[UUID, Understanding]:
@@ -316,10 +314,13 @@ def _routed(data: FeedbackReceivedV1, tags: Understanding, assignment: UUID | No
         revision=data.revision,
         customer_id=data.customer_id,
         occurred_at=data.occurred_at,
+        received_at=data.received_at,
         channel=data.channel,
         touchpoint=data.touchpoint,
         product=data.product,
         segment=data.segment,
+        survey=data.survey,
+        source_department=data.department,
         band=data.band(),
         language=tags.language,
         language_confidence=tags.language_confidence,

@@ -10,12 +10,12 @@ from pydantic import BaseModel, Field
 from services.scoring.analysis import Against, Analysis, Customer
 from services.scoring.api.figures import READERS, FiguresBefore, figures_before
 from services.scoring.api.scores import Selection
-from services.scoring.domain.answers import DIMENSIONS
+from services.scoring.domain.answers import DIMENSIONS, KeptMetric
 from services.scoring.domain.series import SeriesKey
 from services.scoring.domain.significance import BANDS
 from shared.auth.keys import Principal
 from shared.contracts.envelope import AwareDatetime, Label
-from shared.contracts.feedback_received import Band, Metric, SurveyType
+from shared.contracts.feedback_received import Band, SurveyType
 from shared.contracts.score_updated import Series, Window
 from shared.core.errors import Fault, InvalidInput
 from shared.http.authentication import Authenticator
@@ -117,7 +117,7 @@ def routes(analysis: Analysis, authenticator: Authenticator) -> APIRouter:
 def _compare(analysis: Analysis, reader: Callable[..., Any]) -> Callable[..., Any]:
     async def compare(
         principal: Annotated[Principal, Depends(reader)],
-        metric: Metric,
+        metric: KeptMetric,
         survey_type: SurveyType,
         by: Annotated[str, Query(description="`all`, or dimensions like `department,touchpoint`.")] = "all",
         window: Window = "30d",
@@ -151,7 +151,7 @@ def _compare(analysis: Analysis, reader: Callable[..., Any]) -> Callable[..., An
 def _drivers(analysis: Analysis, reader: Callable[..., Any]) -> Callable[..., Any]:
     async def drivers(
         principal: Annotated[Principal, Depends(reader)],
-        metric: Metric,
+        metric: KeptMetric,
         survey_type: SurveyType,
         by: Annotated[str, Query(description="The dimension whose values are the parts.")],
         selection: Annotated[Selection, Depends()],

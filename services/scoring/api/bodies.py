@@ -9,7 +9,7 @@ from services.scoring.domain.rules import DEFAULT_ROLL_UPS, Rules
 from shared.contracts.envelope import Label
 from shared.contracts.feedback_received import Formula, Metric
 
-Dimension = Literal["touchpoint", "department", "product", "segment", "channel", "wave"]
+Dimension = Literal["touchpoint", "department", "product", "segment", "channel", "wave", "issue"]
 RollUp = Annotated[tuple[Dimension, ...], Field(max_length=4)]
 
 

@@ -14,6 +14,7 @@ from services.scoring.domain.answers import DIMENSIONS
 from services.scoring.domain.windows import WINDOWS
 from services.scoring.service import ListedScore, ScoreFilter, ScorePage, ScoringService
 from shared.auth.keys import Principal
+from shared.contracts.score_updated import Sentiments
 from shared.core.clock import rfc3339
 from shared.http.authentication import Authenticator
 
@@ -24,7 +25,8 @@ _MARK = "\ufeff"
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = (
     *("metric", "survey_type", "window", *DIMENSIONS),
-    *("value", "n", "promoters", "passives", "detractors", "interval_low", "interval_high", "reportable"),
+    *("value", "n", "promoters", "passives", "detractors", "positive", "neutral", "negative", "unknown"),
+    *("interval_low", "interval_high", "reportable"),
     *("previous_value", "previous_n", "change", "p_value", "as_of", "rule_version"),
 )
 
@@ -76,10 +78,12 @@ async def _lines(service: ScoringService, workspace: str, wanted: ScoreFilter, f
 def _row(page: ScorePage, item: ListedScore) -> list[Any]:
     score, dimensions = item.score, dict(item.key.dimensions)
     interval, previous = score.interval, score.previous
+    sounds = [getattr(score.sentiments, name, None) for name in Sentiments.model_fields]
     shown = [score.value, interval and interval.low, interval and interval.high] if score.reportable else [None] * 3
     return [
         *(item.key.metric, item.key.survey_type, item.window, *map(dimensions.get, DIMENSIONS)),
-        *(shown[0], score.n, score.promoters, score.passives, score.detractors, shown[1], shown[2], score.reportable),
+        *(shown[0], score.n, score.promoters, score.passives, score.detractors, *sounds),
+        *(shown[1], shown[2], score.reportable),
         *([previous.value, previous.n, previous.change, previous.p_value] if previous else [None] * 4),
         *(rfc3339(page.as_of), page.rule_version),
     ]

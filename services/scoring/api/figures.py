@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from services.scoring.domain.scores import Score
 from shared.auth.keys import Role
-from shared.contracts.score_updated import Interval, PreviousWindow
+from shared.contracts.score_updated import Interval, PreviousWindow, Sentiments
 from shared.core.errors import Fault, InvalidInput
 
 READERS = (Role.MANAGER, Role.AGENT, Role.OPERATOR)
@@ -23,6 +23,7 @@ class Figures(BaseModel):
     promoters: int | None
     passives: int | None
     detractors: int | None
+    sentiments: Sentiments | None = None
     interval: Interval | None
     reportable: bool
 

@@ -18,13 +18,13 @@ from services.scoring.api.figures import (
     spell_cursor,
     strange_cursor,
 )
-from services.scoring.domain.answers import DIMENSIONS
+from services.scoring.domain.answers import DIMENSIONS, KeptMetric
 from services.scoring.domain.series import SeriesKey
 from services.scoring.domain.windows import WINDOWS
 from services.scoring.service import Cursor, ListedScore, ScoreFilter, ScorePage, ScoringService
 from shared.auth.keys import Principal
 from shared.contracts.envelope import AwareDatetime, Event, Label
-from shared.contracts.feedback_received import Formula, Metric, SurveyType
+from shared.contracts.feedback_received import Formula, SurveyType
 from shared.contracts.score_updated import ScoreUpdatedV1, Series, Window
 from shared.core.errors import Fault, InvalidInput
 from shared.http.authentication import Authenticator
@@ -90,7 +90,7 @@ class Selection:
 
     def __init__(
         self,
-        metric: Metric | None = None,
+        metric: KeptMetric | None = None,
         survey_type: SurveyType | None = None,
         window: Window | None = None,
         touchpoint: Dimension = None,
@@ -99,6 +99,7 @@ class Selection:
         segment: Dimension = None,
         channel: Dimension = None,
         wave: Dimension = None,
+        issue: Dimension = None,
         by: Annotated[
             str | None,
             Query(description="`all`, or dimensions like `department,touchpoint`: only series of exactly these."),
@@ -107,7 +108,7 @@ class Selection:
         self.metric = metric
         self.survey_type = survey_type
         self.window = window
-        values = zip(DIMENSIONS, (touchpoint, department, product, segment, channel, wave), strict=True)
+        values = zip(DIMENSIONS, (touchpoint, department, product, segment, channel, wave, issue), strict=True)
         self.dimensions: dict[str, str] = {name: value for name, value in values if value is not None}
         self.by = None if by is None else _dimension_set(by)
 
@@ -151,7 +152,7 @@ def _history(service: ScoringService, reader: Callable[..., Any]) -> Callable[..
     async def history(
         request: Request,
         principal: Annotated[Principal, Depends(reader)],
-        metric: Metric,
+        metric: KeptMetric,
         survey_type: SurveyType,
         selection: Annotated[Selection, Depends()],
         window: Window = "30d",

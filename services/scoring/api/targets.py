@@ -9,12 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from services.scoring.api.bodies import Dimension
 from services.scoring.api.figures import READERS
+from services.scoring.domain.answers import KeptMetric
 from services.scoring.domain.series import SeriesKey
 from services.scoring.goals import Goal, Goals
 from services.scoring.repository.targets import Target
 from shared.auth.keys import Principal, Role
 from shared.contracts.envelope import Label
-from shared.contracts.feedback_received import Metric, SurveyType
+from shared.contracts.feedback_received import SurveyType
 from shared.contracts.score_updated import Interval, Window
 from shared.http.authentication import Authenticator
 
@@ -37,7 +38,7 @@ class TargetIn(BaseModel):
         },
     )
 
-    metric: Metric
+    metric: KeptMetric
     survey_type: SurveyType
     window: Window = "90d"
     dimensions: dict[Dimension, Label] = Field(default_factory=dict, max_length=4)
@@ -64,7 +65,7 @@ class ReachModel(BaseModel):
 class TargetModel(BaseModel):
     """A target and where it stands."""
 
-    metric: Metric
+    metric: KeptMetric
     survey_type: SurveyType
     window: Window
     dimensions: dict[str, str]

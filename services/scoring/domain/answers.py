@@ -5,19 +5,23 @@ come from (Origin) and what was asked (Question). A version without a rating has
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.contracts.envelope import Event
-from shared.contracts.feedback_received import FeedbackReceivedV1, Metric, Rating, SurveyType
+from shared.contracts.feedback_received import FeedbackReceivedV1, Rating, Survey, SurveyType
+from shared.contracts.feedback_routed import NO_WORDS, FeedbackRoutedV1
+from shared.contracts.tags import Sentiment
 from shared.core.errors import BadRecord
 
 T = TypeVar("T")
+# What scores are kept of.
+KeptMetric = Literal["nps", "csat", "ces", "rating", "sentiment"]
 Rows = NDArray[np.void]
 ROW = np.dtype(
     [
@@ -39,8 +43,17 @@ NOTHING_ASKED = 0xFFFF
 # Origins that one block can have, because rows name them in two bytes.
 MOST_ORIGINS = 0xFFFF
 
-# Order matters: it is the order of `Origin.values` and of the columns that store them.
-DIMENSIONS: tuple[str, ...] = ("touchpoint", "department", "product", "segment", "channel", "wave")
+# Order matters: it is the order of `Origin.values`.
+_OF_ORIGIN: tuple[str, ...] = ("touchpoint", "department", "product", "segment", "channel", "wave")
+# An answer has one value of the others; a message may raise several issues, each of which is a question of its own.
+DIMENSIONS: tuple[str, ...] = (*_OF_ORIGIN, "issue")
+
+# Measures of sentiment: messages whose sentiment is known, and those where it is not.
+SENTIMENT, UNHEARD = "sentiment", "sentiment_unknown"
+_SOUNDS: dict[Sentiment, float] = {"positive": 1, "neutral": 0, "negative": -1}
+# What a message says is an answer beside what it rates, which comes by another topic: it has the id of its feedback
+# with these bits turned over.
+_BESIDE = 0x5E471D3A9C60B2F8
 
 # Values count to six decimals. Beyond the limit a sum of squares would leave what a float can show.
 MICRO = 1_000_000
@@ -62,18 +75,20 @@ class Origin(NamedTuple):
     wave: str | None
 
     @property
-    def values(self) -> tuple[str | None, ...]:
-        """The values of DIMENSIONS."""
-        return self[2:]
+    def dimensions(self) -> dict[str, str]:
+        """The values it has, by the names of dimensions."""
+        values = zip(_OF_ORIGIN, self[2:], strict=True)
+        return {name: value for name, value in values if value is not None}
 
 
 class Question(NamedTuple):
     """What was asked, and how its answers become a score."""
 
-    metric: Metric
+    metric: KeptMetric
     formula: str
     scale_min: float
     scale_max: float
+    issue: str | None = None
 
     @property
     def measure(self) -> str:
@@ -90,6 +105,8 @@ class Question(NamedTuple):
         """From which value on an answer is at the top, and up to which at the bottom; infinite where there is none."""
         if self.formula == "nps":
             return 9, 6
+        if self.formula == SENTIMENT:
+            return 1, -1
         return (top_two_from(self.scale_min, self.scale_max) if self.formula == "top_two" else np.inf), -np.inf
 
 
@@ -138,24 +155,60 @@ def version_of(event: Event[FeedbackReceivedV1]) -> Version:
         at = min(data.occurred_at, data.received_at).astimezone(UTC)
     except OverflowError:
         raise BadRecord("occurred_at is outside the calendar") from None
-    survey = data.survey
     return Version(
         feedback_id=data.feedback_id,
         person=data.customer_id,
         revision=data.revision,
         removed=data.removed,
         at=at,
-        origin=Origin(
-            survey_type=survey.type if survey else ("transactional" if data.touchpoint else "relational"),
-            survey=survey.id if survey else None,
-            touchpoint=data.touchpoint,
-            department=data.department,
-            product=data.product,
-            segment=data.segment,
-            channel=data.channel,
-            wave=survey.wave if survey else None,
-        ),
+        origin=_origin(data, data.survey, data.department),
         ratings=() if data.removed else tuple((question_of(rating), rating.value) for rating in data.ratings),
+    )
+
+
+def said_of(event: Event[FeedbackRoutedV1]) -> Version:
+    """What routing understood of a message: an answer about all of it, and one about each issue that it raises.
+
+    Spam counts nowhere, and what had no words says nothing.
+    """
+    data = event.data
+    at = min(data.occurred_at, data.received_at or data.occurred_at).astimezone(UTC)
+    heard = data.sentiment in _SOUNDS
+    asked = Question("sentiment", SENTIMENT, -1, 1) if heard else Question("sentiment", UNHEARD, 0, 0)
+    value = _SOUNDS.get(data.sentiment, 0.0)
+    issues = sorted({tag.issue for tag in data.issues})
+    questions = () if data.spam or data.understanding_version == NO_WORDS else (None, *issues)
+    department = data.source_department or (data.department if data.department != "none" else None)
+    return Version(
+        feedback_id=_beside(data.feedback_id),
+        person=data.customer_id,
+        revision=data.revision,
+        removed=False,
+        at=at,
+        origin=_origin(data, data.survey, department),
+        ratings=tuple((asked._replace(issue=issue), value) for issue in questions),
+    )
+
+
+def unsaid_of(version: Version) -> Version:
+    """A removal takes back what a message rates, and this what it says."""
+    return replace(version, feedback_id=_beside(version.feedback_id))
+
+
+def _beside(feedback_id: UUID) -> UUID:
+    return UUID(int=feedback_id.int ^ _BESIDE)
+
+
+def _origin(data: FeedbackReceivedV1 | FeedbackRoutedV1, survey: Survey | None, department: str | None) -> Origin:
+    return Origin(
+        survey_type=survey.type if survey else ("transactional" if data.touchpoint else "relational"),
+        survey=survey.id if survey else None,
+        touchpoint=data.touchpoint,
+        department=department,
+        product=data.product,
+        segment=data.segment,
+        channel=data.channel,
+        wave=survey.wave if survey else None,
     )
 
 

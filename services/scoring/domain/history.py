@@ -7,9 +7,10 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring.domain.answers import UNHEARD
 from services.scoring.domain.counting import DayRow
-from services.scoring.domain.scores import NOTHING, Tally
-from services.scoring.domain.windows import HOURS_A_DAY
+from services.scoring.domain.scores import NOTHING, Score, Tally, score_by
+from services.scoring.domain.windows import HOURS_A_DAY, Bounds
 from shared.core.errors import Fault, InvalidInput
 
 MOST_DAYS = 400
@@ -39,6 +40,11 @@ class Line:
         """The hours from `start` to before `end`."""
         sums = self._added.get(measure)
         return NOTHING if sums is None else _tally(sums[end - self._first] - sums[start - self._first])
+
+    def score(self, measure: str, span: Bounds, minimum_n: int) -> Score:
+        """The score of the hours of `span`."""
+        score = score_by(measure, self.between(measure, span.start, span.end), None, minimum_n)
+        return score.with_unheard(self.between(UNHEARD, span.start, span.end).n)
 
 
 def _tally(sums: NDArray[np.object_]) -> Tally:

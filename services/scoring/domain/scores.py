@@ -1,14 +1,14 @@
 """From sums to a score: value, interval, whether it may be reported, and whether it changed for real."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import NamedTuple, cast
 
 from services.scoring.domain import intervals
-from services.scoring.domain.answers import MICRO
-from shared.contracts.feedback_received import DEFAULT_FORMULAS, Formula, Metric
-from shared.contracts.score_updated import Interval, PreviousWindow
+from services.scoring.domain.answers import MICRO, SENTIMENT, UNHEARD, KeptMetric
+from shared.contracts.feedback_received import DEFAULT_FORMULAS, Formula
+from shared.contracts.score_updated import Interval, PreviousWindow, Sentiments
 
 # Changes whenever a formula or a rule here does: scores of two versions are not to be compared. The version of the
 # workspace's own rules follows it in every event.
@@ -45,6 +45,8 @@ class Tally(NamedTuple):
         return (self.n * self.squares - self.total**2) / (self.n * (self.n - 1) * MICRO**2)
 
 
+# Measures whose score is the share at the top less the share at the bottom.
+_NET = ("nps", SENTIMENT)
 NOTHING = Tally()
 Measured = Mapping[str, Tally]
 """Measure → sums: answers on different scales, or by different formulas, are never added together."""
@@ -65,6 +67,13 @@ class Score:
     minimum_n: int
     reportable: bool
     previous: PreviousWindow | None
+    sentiments: Sentiments | None = None
+
+    def with_unheard(self, n: int) -> "Score":
+        """With the messages whose sentiment is not known; only a score of sentiment has any."""
+        if self.sentiments is None or not n:
+            return self
+        return replace(self, sentiments=self.sentiments.model_copy(update={"unknown": n}))
 
 
 def window_sums(segments: Segments, wanted: Iterable[int]) -> dict[str, Tally]:
@@ -83,9 +92,11 @@ def added(parts: Iterable[Measured]) -> dict[str, Tally]:
     return reduce(add, parts, {})
 
 
-def leading_measure(metric: Metric, *candidates: Measured) -> str:
+def leading_measure(metric: KeptMetric, *candidates: Measured) -> str:
     """The measure a series shows: the one with most answers, in the first of `candidates` that has any. Equal counts
     go to the metric's usual formula, then by name, so that everybody picks the same."""
+    if metric == "sentiment":
+        return SENTIMENT
     usual = DEFAULT_FORMULAS[metric]
     for measured in candidates:
         counted = [(-tally.n, formula_of(measure) != usual, measure) for measure, tally in measured.items() if tally.n]
@@ -96,13 +107,14 @@ def leading_measure(metric: Metric, *candidates: Measured) -> str:
 
 def formula_of(measure: str) -> Formula:
     """The formula of a measure."""
-    return cast(Formula, measure.partition(":")[0])
+    return "nps" if measure == SENTIMENT else cast(Formula, measure.partition(":")[0])
 
 
-def score_of(metric: Metric, current: Measured, previous: Measured | None, minimum_n: int = MINIMUM_N) -> Score:
+def score_of(metric: KeptMetric, current: Measured, previous: Measured | None, minimum_n: int = MINIMUM_N) -> Score:
     """The score of one window; `previous` None leaves the comparison out."""
     measure = leading_measure(metric, current, previous or {})
-    return score_by(measure, current.get(measure, NOTHING), _previous_tally(previous, measure), minimum_n)
+    score = score_by(measure, current.get(measure, NOTHING), _previous_tally(previous, measure), minimum_n)
+    return score.with_unheard(current.get(UNHEARD, NOTHING).n)
 
 
 def _previous_tally(previous: Measured | None, measure: str) -> Tally | None:
@@ -111,18 +123,21 @@ def _previous_tally(previous: Measured | None, measure: str) -> Tally | None:
 
 def score_by(measure: str, tally: Tally, before: Tally | None, minimum_n: int) -> Score:
     """The score of answers that have one measure."""
-    is_nps = measure == "nps"
+    is_nps, middle = measure == "nps", tally.n - tally.top - tally.bottom
     return Score(
         formula=formula_of(measure),
         value=_rounded(value_of(measure, tally)),
         n=tally.n,
         promoters=tally.top if is_nps else None,
-        passives=tally.n - tally.top - tally.bottom if is_nps else None,
+        passives=middle if is_nps else None,
         detractors=tally.bottom if is_nps else None,
         interval=_interval(measure, tally),
         minimum_n=minimum_n,
         reportable=tally.n >= minimum_n,
         previous=None if before is None else _comparison(measure, tally, before),
+        sentiments=Sentiments(positive=tally.top, neutral=middle, negative=tally.bottom, unknown=0)
+        if measure == SENTIMENT
+        else None,
     )
 
 
@@ -130,7 +145,7 @@ def value_of(measure: str, tally: Tally) -> float | None:
     """The score of sums; None without answers."""
     if tally.n == 0:
         return None
-    if measure == "nps":
+    if measure in _NET:
         return 100 * (tally.top - tally.bottom) / tally.n
     return 100 * tally.top / tally.n if measure == "top_two" else tally.mean
 
@@ -138,7 +153,7 @@ def value_of(measure: str, tally: Tally) -> float | None:
 def _interval(measure: str, tally: Tally) -> Interval | None:
     if tally.n == 0:
         return None
-    if measure == "nps":
+    if measure in _NET:
         centre, error = intervals.net_promoter_adjusted(tally.n, tally.top, tally.bottom)
         return _as_interval(intervals.normal_interval(centre, error, LEVEL, -100, 100))
     if measure == "top_two":
@@ -171,7 +186,7 @@ def _comparison(measure: str, tally: Tally, before: Tally) -> PreviousWindow:
 
 def change_p_value(measure: str, tally: Tally, before: Tally) -> float | None:
     """Two-sided p-value of the difference of two scores; None where the spread is unknown."""
-    if measure == "nps":
+    if measure in _NET:
         return intervals.z_test(
             *intervals.net_promoter_adjusted(tally.n, tally.top, tally.bottom),
             *intervals.net_promoter_adjusted(before.n, before.top, before.bottom),

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
-from services.scoring.domain.answers import DIMENSIONS, Origin
-from shared.contracts.feedback_received import Metric, SurveyType
+from services.scoring.domain.answers import KeptMetric, Origin, Question
+from shared.contracts.feedback_received import SurveyType
 from shared.contracts.score_updated import Series
 from shared.core.ids import name_id
 
@@ -14,7 +14,7 @@ class SeriesKey(NamedTuple):
     """A series without its window. `dimensions` are sorted by name."""
 
     workspace: str
-    metric: Metric
+    metric: KeptMetric
     survey_type: SurveyType
     dimensions: tuple[tuple[str, str], ...]
 
@@ -43,14 +43,16 @@ def series_name(key: SeriesKey) -> str:
     return f"{metric}|{survey_type}|{dimensions}"
 
 
-def series_of(workspace: str, metric: Metric, origin: Origin, roll_ups: Iterable[tuple[str, ...]]) -> list[SeriesKey]:
-    """Every series that an answer with `metric` from `origin` belongs to: one for each set of dimensions (sorted by
-    name) that it has values of."""
-    given = dict(zip(DIMENSIONS, origin.values, strict=True))
+def series_of(
+    workspace: str, question: Question, origin: Origin, roll_ups: Iterable[tuple[str, ...]]
+) -> list[SeriesKey]:
+    """Every series that an answer to a question from `origin` belongs to: one for each set of dimensions (sorted by
+    name) that it has values of. What is said of an issue stands only where the issue does: all of it is in the answer
+    about the whole message."""
+    given = origin.dimensions | ({"issue": question.issue} if question.issue else {})
     found = []
     for names in roll_ups:
-        dimensions = tuple((name, given[name]) for name in names)
-        if all(value is not None for _, value in dimensions):
-            picked = cast("tuple[tuple[str, str], ...]", dimensions)
-            found.append(SeriesKey(workspace, metric, origin.survey_type, picked))
+        if given.keys() >= set(names) and (question.issue is None or "issue" in names):
+            dimensions = tuple((name, given[name]) for name in names)
+            found.append(SeriesKey(workspace, question.metric, origin.survey_type, dimensions))
     return found

@@ -20,9 +20,9 @@ from shared.db.database import Reader
 from shared.db.unit_of_work import UnitOfWork
 
 _INSERT = text(
-    """insert into block (workspace, n, head, ids, rows)
+    """insert into block (workspace, n, head, ids, rows, latest)
     select * from unnest(cast(:workspaces as text[]), cast(:ns as integer[]), cast(:heads as text[]),
-                         cast(:ids as bytea[]), cast(:rows as bytea[]))"""
+                         cast(:ids as bytea[]), cast(:rows as bytea[]), cast(:latest as bigint[]))"""
 )
 # Two statements read what is new: rows that another transaction adds between them are of blocks not seen yet.
 _FRESH = text(
@@ -82,8 +82,9 @@ _SOME = text(
 )
 _FORGET = text("delete from block where workspace = :workspace and first_row = any(cast(:first_rows as bigint[]))")
 _INSERT_MERGED = text(
-    """insert into block (workspace, first_row, n, head, ids, rows, dead, replaced)
-    values (:workspace, :first_row, :n, :head, :ids, :rows, cast(:dead as integer[]), cast(:replaced as bigint[]))"""
+    """insert into block (workspace, first_row, n, head, ids, rows, dead, replaced, latest)
+    values (:workspace, :first_row, :n, :head, :ids, :rows, cast(:dead as integer[]), cast(:replaced as bigint[]),
+            :latest)"""
 )
 
 
@@ -114,6 +115,7 @@ async def store(uow: UnitOfWork, blocks: Sequence[Block]) -> None:
             "heads": [_head(block) for block in blocks],
             "ids": [hashes_of(block.rows).tobytes() for block in blocks],
             "rows": [block.rows.tobytes() for block in blocks],
+            "latest": [int(block.rows["at"].max()) for block in blocks],
         },
     )
     await uow.execute("select pg_notify('scoring_block', '')")
@@ -242,6 +244,7 @@ async def merge(uow: UnitOfWork, workspace: str, first_rows: Sequence[int]) -> i
             "head": _head(merged),
             "ids": hashes_of(merged.rows).tobytes(),
             "rows": merged.rows.tobytes(),
+            "latest": int(merged.rows["at"].max()),
             "dead": dead,
             "replaced": [old for row in found for old in row.replaced],
         },

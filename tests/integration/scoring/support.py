@@ -20,8 +20,10 @@ from services.scoring.repository.blocks import unpack
 from services.scoring.service import ScoringService
 from shared.bus import codec
 from shared.bus.port import PlainRecord, Record
-from shared.contracts.envelope import Event
+from shared.contracts.envelope import Event, caused_by
 from shared.contracts.feedback_received import FeedbackReceivedV1, Rating, Survey
+from shared.contracts.feedback_routed import FeedbackRoutedV1, IssueTag
+from shared.contracts.tags import Issue, Sentiment
 from shared.core.ids import external_event_id, name_id
 from shared.db.database import Database, Reader
 from shared.db.unit_of_work import UnitOfWork
@@ -104,6 +106,35 @@ def answered(
     return Event(event_id, "closeloop/ingest", data.received_at, workspace, data.feedback_id, None, data)
 
 
+def understood(
+    event: Event[FeedbackReceivedV1], sentiment: Sentiment, *issues: Issue, **fields: Any
+) -> Event[FeedbackRoutedV1]:
+    """What routing says of a feedback event."""
+    data = event.data
+    same = ("feedback_id", "revision", "customer_id", "occurred_at", "received_at", "channel", "touchpoint")
+    routed = FeedbackRoutedV1(
+        **{
+            **{name: getattr(data, name) for name in (*same, "product", "segment", "survey")},
+            "source_department": data.department,
+            "language": "en",
+            "language_confidence": 1,
+            "sentiment": sentiment,
+            "sentiment_score": 0,
+            "sentiment_confidence": 1,
+            "department": "none",
+            "department_confidence": 1,
+            "issues": tuple(IssueTag(issue=issue, confidence=1) for issue in issues),
+            "urgency": "normal",
+            "actionable": False,
+            "spam": False,
+            "spam_score": 0,
+            "understanding_version": "test",
+            **fields,
+        }
+    )
+    return caused_by(event, routed, group="routing")
+
+
 def recorded(events: Sequence[Event[Any]]) -> list[Record]:
     """Events as records of a bus."""
     messages = [codec.encode(event) for event in events]
@@ -179,15 +210,18 @@ class Expected:
     previous_value: float | None
 
 
-def counted(log: Iterable[Event[FeedbackReceivedV1]]) -> list[Event[FeedbackReceivedV1]]:
-    """The version of each feedback that counts: the highest revision, a removal over the revision it names."""
-    best: dict[tuple[str, UUID], Event[FeedbackReceivedV1]] = {}
+def counted(log: Iterable[Event[Any]]) -> list[Event[Any]]:
+    """The version of each feedback that counts: the highest revision, a removal over the revision it names. What it
+    rates and what it says come apart; a removal takes back both."""
+    best: dict[tuple[str, UUID, type], tuple[tuple[int, bool], Event[Any]]] = {}
     for event in log:
-        key = (event.workspace, event.data.feedback_id)
-        held = best.get(key)
-        if held is None or (held.data.revision, held.data.removed) < (event.data.revision, event.data.removed):
-            best[key] = event
-    return [event for event in best.values() if not event.data.removed]
+        removed = getattr(event.data, "removed", False)
+        for kind in (FeedbackReceivedV1, FeedbackRoutedV1) if removed else (type(event.data),):
+            key = (event.workspace, event.data.feedback_id, kind)
+            rank = (event.data.revision, removed)
+            if key not in best or best[key][0] < rank:
+                best[key] = (rank, event)
+    return [event for (_, removed), event in best.values() if not removed]
 
 
 def window_of(name: str, now: datetime, zone: str = "UTC") -> tuple[datetime, datetime, datetime]:
@@ -207,12 +241,12 @@ def window_of(name: str, now: datetime, zone: str = "UTC") -> tuple[datetime, da
 
 
 def brute_force(
-    log: Iterable[Event[FeedbackReceivedV1]], now: datetime, window: str, zone: str = "UTC", rules: Rules | None = None
+    log: Iterable[Event[Any]], now: datetime, window: str, zone: str = "UTC", rules: Rules | None = None
 ) -> Mapping[SeriesName, Expected]:
     """Every series' value in a window and in the one before it, answer by answer."""
     before, start, end = window_of(window, now, zone)
-    current: dict[SeriesName, list[Rating]] = defaultdict(list)
-    previous: dict[SeriesName, list[Rating]] = defaultdict(list)
+    current: dict[SeriesName, list[Any]] = defaultdict(list)
+    previous: dict[SeriesName, list[Any]] = defaultdict(list)
     for event in counted(log):
         moment = min(event.data.occurred_at, event.data.received_at)
         for name, given in _memberships(event.data, rules or Rules()):
@@ -228,8 +262,11 @@ def brute_force(
     }
 
 
-def _leading(metric: str, values: list[Rating], previous: list[Rating]) -> tuple[list[Rating], list[Rating]]:
+def _leading(metric: str, values: list[Any], previous: list[Any]) -> tuple[list[Any], list[Any]]:
     """What is added together of ratings with different formulas or scales: the kind most of them have."""
+    if metric == "sentiment":
+        known = ([sound for sound in some if sound != "unknown"] for some in (values, previous))
+        return next(known), next(known)
 
     def kind(rating: Rating) -> tuple[bool, str]:
         scale = f":{rating.scale_min:g}:{rating.scale_max:g}" if rating.formula == "mean" else ""
@@ -241,10 +278,11 @@ def _leading(metric: str, values: list[Rating], previous: list[Rating]) -> tuple
     return next(of_kind), next(of_kind)
 
 
-def _memberships(data: FeedbackReceivedV1, rules: Rules) -> list[tuple[SeriesName, Rating]]:
+def _memberships(data: FeedbackReceivedV1 | FeedbackRoutedV1, rules: Rules) -> list[tuple[SeriesName, Any]]:
+    said = isinstance(data, FeedbackRoutedV1)
     given = {
         "touchpoint": data.touchpoint,
-        "department": data.department,
+        "department": data.source_department if said else data.department,
         "product": data.product,
         "segment": data.segment,
         "channel": data.channel,
@@ -252,22 +290,36 @@ def _memberships(data: FeedbackReceivedV1, rules: Rules) -> list[tuple[SeriesNam
     }
     kind = data.survey.type if data.survey else "transactional" if data.touchpoint else "relational"
     formulas = rules.formulas.get(data.survey.id, {}) if data.survey else {}
-    sets = [
-        tuple((name, str(given[name])) for name in names)
-        for names in rules.roll_ups
-        if all(given[name] is not None for name in names)
-    ]
+    if isinstance(data, FeedbackRoutedV1):
+        issues = [] if data.spam else [{}, *({"issue": tag.issue} for tag in data.issues)]
+        return [
+            (("sentiment", kind, names), data.sentiment)
+            for issue in issues
+            for names in _sets(given | issue, rules)
+            if not issue or "issue" in dict(names)
+        ]
+    sets = _sets(given, rules)
     ratings = [
         rating.model_copy(update={"formula": formulas.get(rating.metric, rating.formula)}) for rating in data.ratings
     ]
     return [((rating.metric, kind, names), rating) for rating in ratings for names in sets]
 
 
-def _value(values: list[Rating]) -> float | None:
+def _sets(given: Mapping[str, str | None], rules: Rules) -> list[tuple[tuple[str, str], ...]]:
+    return [
+        tuple((name, str(given[name])) for name in names)
+        for names in rules.roll_ups
+        if all(given.get(name) is not None for name in names)
+    ]
+
+
+def _value(values: list[Any]) -> float | None:
     if not values:
         return None
     n = len(values)
-    if values[0].formula == "nps":
+    if isinstance(values[0], str):
+        exact = Fraction(100 * (values.count("positive") - values.count("negative")), n)
+    elif values[0].formula == "nps":
         net = sum(1 for v in values if v.value >= 9) - sum(1 for v in values if v.value <= 6)
         exact = Fraction(100 * net, n)
     elif values[0].formula == "top_two":

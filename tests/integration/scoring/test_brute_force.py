@@ -18,6 +18,7 @@ from services.scoring.domain.windows import WINDOWS
 from services.scoring.intake import Intake
 from services.scoring.service import ScoreFilter, ScoringService
 from shared.contracts.envelope import Event
+from shared.contracts.tags import ISSUES, SENTIMENTS
 from shared.db.database import Database
 from shared.db.embedded import EmbeddedPostgres
 from tests.integration.scoring.support import (
@@ -32,6 +33,7 @@ from tests.integration.scoring.support import (
     rating,
     recorded,
     scoring,
+    understood,
 )
 from tests.support.postgres import fresh_database
 
@@ -42,10 +44,12 @@ RULES = (
     Rules(time_zone="Asia/Tehran"),
     Rules(time_zone="America/New_York", roll_ups=(("wave",),)),
     Rules(minimum_n=1),
+    Rules(roll_ups=(("issue",), ("channel", "issue", "product"))),
 )
 # Ages that matter: within each window, at its edges to the hour, in the previous one, beyond all, still to come.
 _EDGES = [days * 24 + by for days in (7, 14, 30, 60, 90, 180) for by in (-1, 0, 1)]
 _ages = st.one_of(st.integers(-1, 200 * 24), st.sampled_from([0, 0, 1, *_EDGES]))
+_said = st.none() | st.tuples(st.sampled_from(SENTIMENTS), st.sets(st.sampled_from([*ISSUES[:2], "spam"])))
 
 
 @st.composite
@@ -73,6 +77,7 @@ def versions(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "product": draw(st.sampled_from([None, "a=b"])),
                 "channel": draw(st.sampled_from(["email", "x"])),
                 "wave": draw(st.sampled_from([None, "w1"])),
+                "said": draw(_said),
             }
         )
     if draw(st.booleans()) and draw(st.booleans()):
@@ -81,12 +86,17 @@ def versions(draw: st.DrawFn) -> list[dict[str, Any]]:
     return found
 
 
-def as_event(workspace: str, n: int, version: dict[str, Any]) -> Event[Any]:
-    fields = {key: value for key, value in version.items() if key not in {"ratings", "age", "minute"}}
+def as_events(workspace: str, n: int, version: dict[str, Any]) -> list[Event[Any]]:
+    """The feedback, and what routing makes of it where it has words."""
+    fields = {key: value for key, value in version.items() if key not in {"ratings", "age", "minute", "said"}}
     at = NOW.replace(minute=version["minute"]) - timedelta(hours=version["age"])
     if version["survey_type"] is None:
         fields.pop("wave")
-    return answered(n, *version["ratings"], at=at, workspace=workspace, **fields)
+    event = answered(n, *version["ratings"], at=at, workspace=workspace, **fields)
+    if version["said"] is None or version.get("removed"):
+        return [event]
+    sentiment, issues = version["said"]
+    return [event, understood(event, sentiment, *sorted(issues), spam="spam" in issues)]
 
 
 async def check(
@@ -167,7 +177,7 @@ async def test_scores_equal_a_recount(
     restart."""
     workspace = f"w{next(_workspaces)}"
     chance = random.Random(seed)
-    log = [as_event(workspace, n, version) for n, history in enumerate(histories) for version in history]
+    log = [e for n, history in enumerate(histories) for version in history for e in as_events(workspace, n, version)]
     arriving = log + chance.choices(log, k=repeats)
     chance.shuffle(arriving)
     cuts = sorted(chance.sample(range(len(arriving) + 1), k=min(3, len(arriving))))

@@ -17,6 +17,7 @@ from services.scoring.domain.answers import (
     ids_of,
     moment_of,
     question_of,
+    said_of,
     top_two_from,
     version_of,
 )
@@ -27,8 +28,9 @@ from services.scoring.intake import Intake
 from shared.contracts.envelope import Event
 from shared.contracts.examples import examples
 from shared.contracts.feedback_received import FeedbackReceivedV1
+from shared.contracts.feedback_routed import NO_WORDS
 from shared.core.errors import BadRecord
-from tests.integration.scoring.support import answered, rating, recorded
+from tests.integration.scoring.support import answered, rating, recorded, understood
 
 NOON = datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
 
@@ -105,7 +107,9 @@ def test_a_review_that_no_survey_asked_for(touchpoint: str | None, expected: str
 
 def test_series_of_an_answer() -> None:
     event = answered(1, rating("nps", 9), at=NOON, touchpoint="a|b,c=d", department="support", wave="w")
-    names = {series_name(key) for key in series_of("acme", "nps", version_of(event).origin, DEFAULT_ROLL_UPS)}
+    version = version_of(event)
+    [(question, _)] = version.ratings
+    names = {series_name(key) for key in series_of("acme", question, version.origin, DEFAULT_ROLL_UPS)}
     assert names == {
         "nps|transactional|",
         "nps|transactional|touchpoint=a%7Cb%2Cc%3Dd",
@@ -117,9 +121,9 @@ def test_series_of_an_answer() -> None:
 
 
 def test_ids_of_series_differ_by_workspace() -> None:
-    origin = Origin("relational", None, None, None, None, None, "email", None)
+    origin, asked = Origin("relational", None, None, None, None, None, "email", None), Question("nps", "nps", 0, 10)
     one, other = (
-        {series_id(key) for key in series_of(name, "nps", origin, DEFAULT_ROLL_UPS)} for name in ("acme", "lale")
+        {series_id(key) for key in series_of(name, asked, origin, DEFAULT_ROLL_UPS)} for name in ("acme", "lale")
     )
     assert len(one) == len(other) == 2
     assert not one & other
@@ -130,7 +134,8 @@ def test_what_adds_nothing_and_replaces_nothing_is_not_kept() -> None:
     for _ in range(2):
         assert read(answered(1, at=NOON, survey_type=None), intake=intake) == []
         assert len(meaning(read(answered(1, at=NOON, survey_type=None, revision=1), intake=intake))) == 1
-        assert len(meaning(read(answered(1, at=NOON, removed=True), intake=intake))) == 1
+        # What it rated and what it said.
+        assert len(meaning(read(answered(1, at=NOON, removed=True), intake=intake))) == 2
 
 
 def test_the_quick_way_says_what_the_whole_way_says() -> None:
@@ -195,8 +200,8 @@ def test_the_version_that_counts() -> None:
     removal = answered(1, at=NOON, revision=2, removed=True)
     for order in ([first, second, removal], [removal, second, first], [second, removal, first]):
         [block] = read(*order)
-        outcome = contest(block.rows, range(3), {})
-        assert sorted(outcome.dead) == sorted(set(range(3)) - {order.index(removal)})
+        outcome = contest(block.rows, range(4), {})
+        assert sorted(outcome.dead) == np.flatnonzero(block.rows["removed"] == 0).tolist()
         assert outcome.replaced == {}
     [block] = read(first, second)
     stored = {first.data.feedback_id: (70, (0, 0))}
@@ -215,3 +220,52 @@ def test_bands_of_questions() -> None:
     assert Question("nps", "nps", 0, 10).bands() == (9, 6)
     assert Question("csat", "top_two", 1, 5).bands() == (4, -np.inf)
     assert Question("ces", "mean", 1, 7).bands() == (np.inf, -np.inf)
+
+
+def test_a_message_counts_as_a_whole_and_once_for_each_issue() -> None:
+    event = answered(1, at=NOON, survey_type=None, touchpoint="store")
+    version = said_of(understood(event, "negative", "delivery", "price", department="support"))
+    assert version.origin == Origin("transactional", None, "store", "support", None, None, "email", None)
+    assert [(question.issue, value) for question, value in version.ratings] == [
+        (None, -1),
+        ("delivery", -1),
+        ("price", -1),
+    ]
+    whole, issue = (
+        series_of("acme", question, version.origin, DEFAULT_ROLL_UPS) for question, _ in version.ratings[:2]
+    )
+    assert {series_name(key) for key in whole} == {
+        "sentiment|transactional|",
+        "sentiment|transactional|channel=email",
+        "sentiment|transactional|department=support",
+        "sentiment|transactional|touchpoint=store",
+        "sentiment|transactional|department=support,touchpoint=store",
+    }
+    assert {series_name(key) for key in issue} == {
+        "sentiment|transactional|issue=delivery",
+        "sentiment|transactional|department=support,issue=delivery",
+    }
+
+
+@pytest.mark.parametrize("fields", [{"spam": True}, {"understanding_version": NO_WORDS}])
+def test_spam_and_silence_say_nothing(fields: dict[str, Any]) -> None:
+    event = answered(1, at=NOON)
+    assert read(understood(event, "negative", "price", **fields)) == []
+    # A later revision may take back what an earlier one said.
+    later = answered(1, at=NOON, revision=1)
+    [block] = read(understood(later, "negative", "price", **fields))
+    assert block.rows["question"].tolist() == [NOTHING_ASKED]
+
+
+def test_a_department_that_the_source_names_goes_first_and_none_is_none() -> None:
+    event = answered(1, at=NOON, department="warehouse")
+    assert said_of(understood(event, "neutral", department="sales")).origin.department == "warehouse"
+    assert said_of(understood(answered(1, at=NOON), "neutral")).origin.department is None
+
+
+def test_what_is_said_stands_beside_what_is_rated_and_a_removal_takes_back_both() -> None:
+    event = answered(1, rating("nps", 9), at=NOON)
+    [rated], [said] = read(event), read(understood(event, "positive"))
+    assert ids_of(rated.rows) != ids_of(said.rows)
+    [removed] = read(answered(1, at=NOON, removed=True))
+    assert set(ids_of(removed.rows)) == {*ids_of(rated.rows), *ids_of(said.rows)}

@@ -2,6 +2,7 @@
 after a failed transaction, or when another process has worked on the workspace, it is thrown away."""
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
@@ -12,13 +13,16 @@ from services.scoring.domain.answers import Cause, Numbering, Tables
 from services.scoring.domain.counting import DayRow, DaySums, Ints
 from services.scoring.domain.index import AnswerIndex
 from services.scoring.domain.rules import Rules
-from services.scoring.domain.series import SeriesKey, series_id, series_of
+from services.scoring.domain.series import Family, SeriesKey, series_id, series_of
 from services.scoring.domain.windows import windows_touched
 from services.scoring.repository.days import DayKey
 from services.scoring.repository.progress import Progress
 from services.scoring.repository.publication import Published
 from shared.contracts.score_updated import Window
+from shared.telemetry import metrics
 
+# Dimensions are open lists: beyond so many series of one roll-up further values share one series.
+MOST_VALUES, OTHER = 1000, "other"
 # Day rows in memory: those of the days that are being counted, not of the whole history.
 _MOST_DAYS = 20_000
 _MOST_PUBLISHED = 200_000
@@ -51,6 +55,7 @@ class Book:
     days: dict[DayKey, DayRow] = field(default_factory=dict)
     fresh_series: list[SeriesKey] = field(default_factory=list)
     _by_id: dict[str, SeriesKey] = field(default_factory=dict)
+    _sizes: Counter[Family] = field(default_factory=Counter)
     _series_of: dict[int, dict[int, list[int]]] = field(default_factory=dict)
     _asked: dict[tuple[int, int], int] = field(default_factory=dict)
 
@@ -60,7 +65,9 @@ class Book:
         found = of_origin.get(question)
         if found is None:
             asked, origins = self.tables.questions.met[question], self.tables.origins.met
-            keys = series_of(self.workspace, asked, origins[origin], self.rules.roll_ups)
+            keys = [
+                self._admitted(key) for key in series_of(self.workspace, asked, origins[origin], self.rules.roll_ups)
+            ]
             self.fresh_series += [key for key in keys if key not in self.series]
             found = of_origin[question] = [self.know(key) for key in keys]
         return found
@@ -71,8 +78,18 @@ class Book:
 
     def know(self, key: SeriesKey) -> int:
         """The number of a series."""
-        self._by_id.setdefault(series_id(key), key)
+        if key not in self.series:
+            self._by_id[series_id(key)] = key
+            self._sizes[key.family] += 1
         return self.series.number(key)
+
+    def _admitted(self, key: SeriesKey) -> SeriesKey:
+        """The series itself, or that of all other values. Who was counted once is known from then on, and nobody
+        leaves: what is taken back meets the series it was counted in."""
+        if key in self.series or self._sizes[key.family] < MOST_VALUES or not key.dimensions:
+            return key
+        metrics.OVER_CAP.inc()
+        return key._replace(dimensions=tuple((name, OTHER) for name, _ in key.dimensions))
 
     def key_of(self, identity: str) -> SeriesKey | None:
         """The series with this id, if it is known here."""

@@ -6,7 +6,6 @@ Only one transaction at a time works on a workspace, so that it adds to what it 
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
-from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +43,9 @@ async def open_ledger(uow: UnitOfWork, workspace: str, progress: Progress, now: 
     ledger = Ledger(workspace, progress, book)
     if progress.draft is not None:
         ledger.draft = Book(workspace, progress.draft.ruled.version, progress.draft.ruled.rules, book.tables)
+    for either in filter(None, (book, ledger.draft)):
+        for key in await publication.all_series(uow, workspace, either.generation):
+            either.know(key)
     from_row = 0
     while (part := await blocks.live_ids(uow, workspace, from_row)) is not None:
         hashes, rows, from_row = part
@@ -62,8 +64,6 @@ async def look_at_all(uow: UnitOfWork, ledger: Ledger) -> None:
     """Make due whatever was ever published and whatever there is: other rules, or sums that were mended."""
     due = Due(-1, ledger.progress.hour, "rebuild")
     keys = await publication.all_series(uow, ledger.workspace, ledger.book.generation)
-    for key in keys:
-        ledger.book.know(key)
     shown = [(series_id(key), window) for key in keys for window in WINDOWS]
     ledger.due |= dict.fromkeys([*await publication.ever_published(uow, ledger.workspace), *shown], due)
 
@@ -299,18 +299,7 @@ async def turn_hour(uow: UnitOfWork, ledger: Ledger, now: int) -> None:
                 hours = unpack(row.hours).counts[:, 0]
                 if hours[max(0, low - row.day * HOURS_A_DAY) : max(0, end - row.day * HOURS_A_DAY)].any():
                     ledger.due.setdefault((row.series.hex, window), due)
-    await learn(uow, ledger)
     ledger.progress = ledger.progress._replace(hour=now)
-
-
-async def learn(uow: UnitOfWork, ledger: Ledger) -> None:
-    """Know the series of all that is due."""
-    book = ledger.book
-    unknown = {series for series, _ in ledger.due if book.key_of(series) is None}
-    if unknown:
-        ids = [UUID(one) for one in unknown]
-        for key in await publication.series_named(uow, ledger.workspace, book.generation, ids):
-            book.know(key)
 
 
 # Other rules

@@ -7,6 +7,7 @@ from services.scoring.service import ScoringService
 from shared.db.wakeup import wait
 from shared.runtime.lease import LEASE_SECONDS, Lease
 from shared.runtime.patience import pause, through_outage
+from shared.telemetry import metrics
 
 # Wake-ups are hints: without one, work is found this much later.
 _POLL_SECONDS = 1.0
@@ -51,6 +52,7 @@ class Projector:
         if time.monotonic() < self._renew_at:
             return True
         held = await self._lease.take() is not None
+        metrics.UNCOUNTED.set(await self._service.uncounted() if held else 0)
         self._renew_at = time.monotonic() + LEASE_SECONDS / 3 if held else 0.0
         return held
 

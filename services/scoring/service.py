@@ -19,7 +19,6 @@ from services.scoring.projection import (
     count,
     forget_stale,
     go_on_with_draft,
-    learn,
     merge_small,
     open_ledger,
     turn_hour,
@@ -43,6 +42,8 @@ PROJECT_ROWS = 100_000
 # While there is so much to count, the past is caught up with: scores on the way to the present go out more seldom.
 MANY_ROWS, CATCHING_UP = 5_000, 5
 PUBLISH_SCORES = 200
+# Combinations of dimension values that are remembered of a workspace: they are open lists, memory is not.
+MOST_ORIGINS = 200_000
 # A page that must leave out most series stops looking after so many rounds and hands out a cursor to go on by.
 _LIST_ROUNDS = 10
 Cursor = tuple[str, str]
@@ -115,6 +116,11 @@ class ScoringService:
         first = {name: ledger.first_due(self._interval_seconds) for name, ledger in self._ledgers.items()}
         return found | {name for name, moment in first.items() if moment is not None and moment <= time.monotonic()}
 
+    async def uncounted(self) -> int:
+        """Answers that are stored and wait to be counted, over all workspaces."""
+        async with self._database.glance() as reader:
+            return await progress.uncounted(reader)
+
     async def project(self, workspace: str) -> bool:
         """Count what has come, move the windows, publish what may go; True when there is more to do at once."""
         try:
@@ -143,6 +149,8 @@ class ScoringService:
         await merge_small(uow, ledger)
         await forget_stale(uow, ledger)
         ledger.progress = await progress.save(uow, workspace, ledger.progress, *ledger.restart_at())
+        if len(ledger.tables.origins.met) > MOST_ORIGINS:
+            del self._ledgers[workspace]  # it is opened again with those that are met from now on
         return published == PUBLISH_SCORES or rows >= PROJECT_ROWS or ledger.draft is not None or ledger.stale
 
     async def _ledger(self, workspace: str, now: datetime, uow: UnitOfWork) -> Ledger:
@@ -163,7 +171,6 @@ class ScoringService:
         due = Due(ledger.progress.next_row, ledger.progress.hour, "rebuild")
         for series, window in await targets.taken_fresh(uow, ledger.workspace):
             ledger.due.setdefault((series.hex, window), due)
-        await learn(uow, ledger)
 
     async def _publish(self, uow: UnitOfWork, ledger: Ledger, hour: int, interval_seconds: float) -> int:
         unknown = [one for one in ledger.due if one not in ledger.published][:PUBLISH_SCORES]

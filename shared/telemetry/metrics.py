@@ -21,6 +21,16 @@ SPOOLING = Gauge(
     "1 while accepted feedback goes to the spool: the bus is away or the spool not empty.",
     registry=REGISTRY,
 )
+UNCOUNTED = Gauge(
+    "scoring_uncounted_answers",
+    "Answers that are stored and not counted yet; the one process that counts says so.",
+    registry=REGISTRY,
+)
+OVER_CAP = Counter(
+    "scoring_values_over_cap",
+    "Sets of dimension values that count as `other`, because their roll-up has as many series as it may have.",
+    registry=REGISTRY,
+)
 PUBLISHED = Counter("closeloop_published_events", "Events that are durable on the bus.", ["topic"], registry=REGISTRY)
 CONSUMED = Counter(
     "closeloop_consumed_events", "Events whose effects are committed.", ["group", "topic"], registry=REGISTRY

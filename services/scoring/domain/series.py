@@ -9,6 +9,9 @@ from shared.contracts.feedback_received import SurveyType
 from shared.contracts.score_updated import Series
 from shared.core.ids import name_id
 
+Family = tuple[str, str, tuple[str, ...]]
+"""Metric, survey type and names of dimensions: all series of one roll-up."""
+
 
 class SeriesKey(NamedTuple):
     """A series without its window. `dimensions` are sorted by name."""
@@ -17,6 +20,11 @@ class SeriesKey(NamedTuple):
     metric: KeptMetric
     survey_type: SurveyType
     dimensions: tuple[tuple[str, str], ...]
+
+    @property
+    def family(self) -> Family:
+        """What it has in common with series of other values."""
+        return self.metric, self.survey_type, tuple(name for name, _ in self.dimensions)
 
     def in_window(self, window: str) -> Series:
         """The series as contracts name it."""

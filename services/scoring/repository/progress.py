@@ -149,6 +149,11 @@ async def waiting(reader: Reader, now: datetime) -> set[str]:
     return {row.workspace for row in await reader.all(_WAITING, {"now": now})}
 
 
+async def uncounted(reader: Reader) -> int:
+    """Rows of blocks that have no place yet, over all workspaces."""
+    return int(await reader.scalar("select coalesce(sum(n), 0) from block where first_row is null"))
+
+
 async def standing(reader: Reader, workspace: str) -> Standing:
     """Whose sums count."""
     row = await reader.first(_STANDING, {"workspace": workspace})

@@ -5,7 +5,6 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import text
 
@@ -67,14 +66,6 @@ async def keep_series(uow: UnitOfWork, workspace: str, generation: int, keys: It
         for name, value in zip(_SERIES_COLUMNS, row, strict=True):
             values[name].append(value)
     await uow.execute(_KEEP_SERIES, {"workspace": workspace, "generation": generation, **values})
-
-
-async def series_named(uow: UnitOfWork, workspace: str, generation: int, ids: Collection[UUID]) -> list[SeriesKey]:
-    """The keys of stored series."""
-    statement = """select * from series
-        where workspace = :workspace and generation = :generation and id = any(cast(:ids as uuid[]))"""
-    found = await uow.execute(statement, {"workspace": workspace, "generation": generation, "ids": list(ids)})
-    return [key_of(row) for row in found]
 
 
 async def all_series(uow: UnitOfWork, workspace: str, generation: int) -> list[SeriesKey]:

@@ -26,6 +26,8 @@ def test_the_list_is_closed() -> None:
         "ingest_spooled_events",
         "ingest_spooling",
         "notifier_deliveries",
+        "scoring_uncounted_answers",
+        "scoring_values_over_cap",
     ]
 
 

@@ -155,3 +155,36 @@ rules = Table(
     Column("body", JSONB, nullable=False),
     Column("changed_at", DateTime(timezone=True), nullable=False),
 )
+# What became of each assignment of routing; cause and action only where a person named them.
+care = Table(
+    "care",
+    metadata,
+    Column("workspace", Text, nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("customer_id", Uuid),
+    Column("department", Text),
+    Column("detractor", Boolean, nullable=False),
+    Column("opened_at", DateTime(timezone=True), nullable=False),
+    Column("due_at", DateTime(timezone=True)),
+    Column("answered_at", DateTime(timezone=True)),
+    Column("answered_seconds", Double),
+    Column("resolved_at", DateTime(timezone=True)),
+    Column("cause", Text),
+    Column("action", Text),
+    PrimaryKeyConstraint("workspace", "id"),
+    Index("care_opened", "workspace", "opened_at"),
+    Index("care_answered", "workspace", "answered_at", postgresql_where=text("answered_at is not null")),
+    Index("care_resolved", "workspace", "resolved_at", postgresql_where=text("resolved_at is not null")),
+)
+# What stands in the way, in a manager's words; department '' is all of them.
+obstacles = Table(
+    "obstacles",
+    metadata,
+    Column("workspace", Text, nullable=False),
+    Column("department", Text, nullable=False),
+    Column("quarter", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("changed_at", DateTime(timezone=True), nullable=False),
+    PrimaryKeyConstraint("workspace", "department", "quarter"),
+)

@@ -150,6 +150,16 @@ def value_of(measure: str, tally: Tally) -> float | None:
     return 100 * tally.top / tally.n if measure == "top_two" else tally.mean
 
 
+def width_of(measure: str) -> float:
+    """How wide the values of a measure can lie apart."""
+    if measure in _NET:
+        return 200
+    if measure == "top_two":
+        return 100
+    low, high = (float(part) for part in measure.split(":")[1:])
+    return high - low
+
+
 def _interval(measure: str, tally: Tally) -> Interval | None:
     if tally.n == 0:
         return None

@@ -72,6 +72,10 @@ _NAMING = text(
       and exists (select from unnest(cast(:waves as text[])) as waves (wave) where strpos(head, wave) > 0)
     order by first_row limit 8"""
 )
+_SINCE = text(
+    """select first_row, head, rows, dead from block
+    where workspace = :workspace and first_row > :after and latest >= :since order by first_row limit 8"""
+)
 _LAST = text(
     """select first_row, n from block where workspace = :workspace and first_row is not null
     order by first_row desc limit :limit"""
@@ -209,6 +213,15 @@ async def naming(
     values = {"workspace": workspace, "survey": _quoted(survey), "waves": [_quoted(wave) for wave in waves]}
     after = -1
     while found := await reader.all(_NAMING, values | {"after": after}):
+        for row in found:
+            yield unpack(workspace, row.head, row.rows), row.dead
+        after = found[-1].first_row
+
+
+async def since(reader: Reader, workspace: str, moment: int) -> AsyncIterator[tuple[Block, Sequence[int]]]:
+    """(block, dead positions) of the counted blocks that have answers from `moment` (microseconds) on."""
+    after = -1
+    while found := await reader.all(_SINCE, {"workspace": workspace, "since": moment, "after": after}):
         for row in found:
             yield unpack(workspace, row.head, row.rows), row.dead
         after = found[-1].first_row

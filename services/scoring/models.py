@@ -46,7 +46,7 @@ block = Table(
     Column("rows", LargeBinary, nullable=False),
     Column("dead", ARRAY(Integer), nullable=False, server_default=text("'{}'")),
     Column("replaced", ARRAY(BigInteger), nullable=False, server_default=text("'{}'")),
-    Column("latest", BigInteger, nullable=False),
+    Column("latest", BigInteger, nullable=False, server_default=text("9223372036854775807")),
     PrimaryKeyConstraint("workspace", "id"),
     Index("block_row", "workspace", "first_row", unique=True),
     Index("block_waiting", "workspace", "id", postgresql_where=text("first_row is null")),

@@ -2,10 +2,11 @@
 
 from services.scoring import handlers
 from services.scoring.analysis import Analysis
-from services.scoring.api import alerts, analysis, export, rules, scores, targets
+from services.scoring.api import alerts, analysis, export, reports, rules, scores, targets
 from services.scoring.config import ScoringSettings
 from services.scoring.goals import Goals
 from services.scoring.projector import Projector
+from services.scoring.report import Reports
 from services.scoring.service import ScoringService
 from shared.contracts.topics import SCORE_UPDATED
 from shared.runtime.component import Service, owner_name
@@ -32,5 +33,6 @@ def build(settings: ScoringSettings) -> Service:
         analysis.routes(Analysis(composition.database, minimum_n=settings.score_minimum_n), authenticator),
         targets.routes(Goals(composition.database, minimum_n=settings.score_minimum_n), authenticator),
         export.routes(service, authenticator),
+        reports.routes(Reports(composition.database, minimum_n=settings.score_minimum_n), authenticator),
     )
     return composition.service()

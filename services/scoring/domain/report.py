@@ -29,10 +29,10 @@ class Quarter(NamedTuple):
         return Quarter(day.year, (day.month + 2) // 3)
 
     @staticmethod
-    def read(text: str) -> "Quarter":
-        """Undo `str`. Raises InvalidInput."""
+    def read(text: str, path: str) -> "Quarter":
+        """Undo `str`; `path` is where it was named. Raises InvalidInput."""
         if not (found := re.fullmatch(r"(19[7-9]\d|[2-9]\d{3})-Q([1-4])", text)):
-            raise InvalidInput("That is no quarter.", faults=[Fault("query.quarter", "write it as 2026-Q3")])
+            raise InvalidInput("That is no quarter.", faults=[Fault(path, "write it as 2026-Q3")])
         return Quarter(int(found[1]), int(found[2]))
 
     @property

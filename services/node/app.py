@@ -85,7 +85,7 @@ async def _run(
     first_key = await ensure_first_key(keys, settings.workspace)
     services = build_services(settings, url, address, demo.notifier_settings(address) if demo else {})
     if demo:
-        services.append(demo.service(address, url, authenticator, say))
+        services.append(demo.service(address, url, settings.data_dir, authenticator, say))
     readiness = Readiness({name: check for service in services for name, check in service.checks.items()})
     routers = [router for service in services for router in service.routers]
     # The page brings its own /docs: FastAPI's load their scripts from elsewhere.

@@ -104,9 +104,9 @@ async def node(
 
 
 @asynccontextmanager
-async def board(browser: Browser, node: LiveNode, **options: Any) -> AsyncIterator[Watched]:
+async def board(browser: Browser, node: LiveNode, key: str | None = None, **options: Any) -> AsyncIterator[Watched]:
     """The page, opened by the address that carries the key, live."""
     async with opened(browser, **options) as watched:
-        await watched.page.goto(f"{node.address}/#key={node.key}")
+        await watched.page.goto(f"{node.address}/#key={key or node.key}")
         await expect(watched.page.locator("#connection-text")).to_have_text("Live", timeout=15_000)
         yield watched

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
@@ -288,3 +289,46 @@ async def test_status_needs_a_key_and_counts_what_was_accepted(node: LiveNode) -
         return {consumer["group"] for consumer in consumers} >= {"scoring", "routing", "notifier"}
 
     await eventually(groups)
+
+
+async def test_a_report_is_saved_and_carries_what_the_manager_says(
+    browser: Browser, node: LiveNode, tmp_path: Path
+) -> None:
+    for n in range(MINIMUM_N):
+        await node.feedback(f"report-{n}", 9)
+    async with board(browser, node) as watched:
+        page = watched.page
+        box = page.get_by_label("What stands in the way")
+        await expect(page.locator("#report-quarter option")).to_have_count(8, timeout=PATIENT)
+        await page.get_by_label("Department", exact=True).select_option("support")
+        await page.get_by_label("Language").select_option("fa")
+        await box.fill("دو صندلی خالی بود.\nTwo seats were <empty>.")
+        await page.get_by_role("button", name="Keep the text").click()
+        await expect(page.locator("#report-summary")).to_contain_text("The text is kept", timeout=PATIENT)
+        async with page.expect_download() as downloading:
+            await page.get_by_role("button", name="Save the report").click()
+        download = await downloading.value
+        assert download.suggested_filename.endswith("-support-fa.html")
+        saved = tmp_path / download.suggested_filename
+        await download.save_as(saved)
+        async with opened(browser) as reading:
+            await reading.page.goto(saved.as_uri())
+            await expect(reading.page.locator("html")).to_have_attribute("dir", "rtl")
+            await expect(reading.page.locator(".written")).to_have_text("دو صندلی خالی بود.\nTwo seats were <empty>.")
+            await expect(reading.page.get_by_role("article")).not_to_have_count(0)
+            assert reading.problems == []
+        # Another choice brings its own text.
+        await page.get_by_label("Department", exact=True).select_option("")
+        await expect(box).to_have_value("")
+        await page.get_by_label("Department", exact=True).select_option("support")
+        await expect(box).to_have_value("دو صندلی خالی بود.\nTwo seats were <empty>.")
+        assert watched.problems == []
+
+
+async def test_who_may_only_read_is_told_so_in_the_report(browser: Browser, node: LiveNode) -> None:
+    async with board(browser, node, key=await node.new_key(Role.AGENT)) as watched:
+        page = watched.page
+        await expect(page.locator("#report-quarter option")).to_have_count(8, timeout=PATIENT)
+        await page.get_by_label("What stands in the way").fill("anything")
+        await page.get_by_role("button", name="Keep the text").click()
+        await expect(page.locator("#report-error")).to_contain_text("roles do not allow it", timeout=PATIENT)

@@ -43,11 +43,12 @@ class Director:
 
     name = "demo"
 
-    def __init__(self, addresses: Sequence[str], database_url: str, say: Say) -> None:
-        """`addresses`: of the node, or of every service of a cluster."""
+    def __init__(self, addresses: Sequence[str], database_url: str, say: Say, data_dir: Path | None = None) -> None:
+        """`addresses`: of the node, or of every service of a cluster; `data_dir` if it is not that of the settings."""
         self._addresses = tuple(addresses)
         self._url = database_url
         self._say = say
+        self._data_dir = data_dir
         self._stopping = asyncio.Event()
 
     async def run(self) -> None:
@@ -118,7 +119,7 @@ class Director:
         response = await client.put("/v1/teams", content=_TEAMS, headers={"content-type": "application/yaml"})
         if not response.is_success:
             raise CloseloopError(f"the demo's team was refused: {response.text[:500]}")
-        settings = load(IngestSettings)
+        settings = load(IngestSettings, **({"data_dir": self._data_dir} if self._data_dir else {}))
         database = Database(self._url, "ingest", encode=codec.encode, pool_size=1)
         try:
             admin = SourceAdmin(database, cipher_of(settings.secrets_key, settings.data_dir))

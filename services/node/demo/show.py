@@ -1,6 +1,7 @@
 """The demo as a part of the node: what it sets differently, and the service it adds."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Body, Depends
@@ -29,12 +30,14 @@ class Demo:
             "case_url": f"{address}/#case={{case_id}}",
         }
 
-    def service(self, address: str, database_url: str, authenticator: Authenticator, say: Say) -> Service:
+    def service(
+        self, address: str, database_url: str, data_dir: Path, authenticator: Authenticator, say: Say
+    ) -> Service:
         """The director, the mailbox, and a route to look into it."""
         return Service(
             "demo",
             routers=[_routes(self._mailbox, authenticator)],
-            components=[self._mailbox, Director([address], database_url, say)],
+            components=[self._mailbox, Director([address], database_url, say, data_dir)],
         )
 
 

@@ -43,7 +43,9 @@ async def get(client: httpx.AsyncClient, node: NodeProcess, path: str) -> Any:
 async def test_the_demo_shows_the_whole_loop_within_a_minute_and_keeps_its_data(
     folder: Path, client: httpx.AsyncClient
 ) -> None:
-    node = NodeProcess(folder / "data", "--demo")
+    # The option wins over DATA_DIR, for the keys of the demo's sources too.
+    option = ("--data-dir", str(folder / "data"))
+    node = NodeProcess(folder / "elsewhere", "--demo", *option)
     began = time.monotonic()
     await asyncio.to_thread(node.start)
 
@@ -69,6 +71,8 @@ async def test_the_demo_shows_the_whole_loop_within_a_minute_and_keeps_its_data(
         assert await asyncio.to_thread(node.stop) == 0
     assert '"level": "error"' not in node.output()
     assert '"level": "critical"' not in node.output()
+    assert "demo_request_refused" not in node.output()
+    assert not (folder / "elsewhere").exists()
 
 
 async def test_a_taken_port_moves_to_the_next_and_says_so(folder: Path, client: httpx.AsyncClient) -> None:

@@ -36,27 +36,44 @@ export class Refused extends Error {
   }
 }
 
-/** The JSON of `path`. Throws Refused with the status and the server's own sentence. */
-export async function getJson(path, key, { also = [] } = {}) {
-  const headers = { Accept: 'application/json' };
+async function ask(path, key, accept, { method = 'GET', body = null } = {}) {
+  const headers = { Accept: accept };
   if (key) headers.Authorization = `Bearer ${key}`;
-  let answer;
+  if (body !== null) headers['Content-Type'] = 'application/json';
   try {
-    answer = await fetch(path, {
-      headers, signal: AbortSignal.timeout(TIMEOUT_MS), cache: 'no-store', credentials: 'omit', redirect: 'error',
+    return await fetch(path, {
+      method, body, headers, signal: AbortSignal.timeout(TIMEOUT_MS), cache: 'no-store', credentials: 'omit', redirect: 'error',
     });
   } catch {
     throw new Refused(0, 'the server does not answer');
   }
-  let body = null;
-  try {
-    body = await answer.json();
-  } catch { /* an answer of something in between */ }
-  if (!answer.ok && !also.includes(answer.status)) {
-    throw new Refused(answer.status, body?.detail ?? `the server answered ${answer.status}`);
-  }
+}
+
+async function refused(answer) {
+  const problem = await answer.json().catch(() => null); // an answer of something in between is no JSON
+  return new Refused(answer.status, problem?.detail ?? `the server answered ${answer.status}`);
+}
+
+/** The JSON of `path`. Throws Refused with the status and the server's own sentence. */
+export async function getJson(path, key, { also = [] } = {}) {
+  const answer = await ask(path, key, 'application/json');
+  if (!answer.ok && !also.includes(answer.status)) throw await refused(answer);
+  const body = await answer.json().catch(() => null);
   if (body === null) throw new Refused(answer.status, 'the server answered something that is not JSON');
   return body;
+}
+
+/** The page at `path`, as a blob. Throws Refused. */
+export async function getPage(path, key) {
+  const answer = await ask(path, key, 'text/html');
+  if (!answer.ok) throw await refused(answer);
+  return answer.blob();
+}
+
+/** Send JSON. Throws Refused. */
+export async function putJson(path, key, value) {
+  const answer = await ask(path, key, 'application/json', { method: 'PUT', body: JSON.stringify(value) });
+  if (!answer.ok) throw await refused(answer);
 }
 
 /** All items of a list that pages by cursor, at most `pages` pages; `more` says that there are others. */

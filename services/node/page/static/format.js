@@ -11,7 +11,7 @@ try {
   languageNames = new Intl.DisplayNames(['en'], { type: 'language', fallback: 'code' });
 } catch { /* an old browser shows the code */ }
 
-const METRICS = { nps: 'NPS', csat: 'CSAT', ces: 'CES', rating: 'Rating' };
+const METRICS = { nps: 'NPS', csat: 'CSAT', ces: 'CES', rating: 'Rating', sentiment: 'Sentiment' };
 export const WINDOWS = { '7d': '7 days', '30d': '30 days', '90d': '90 days', month: 'this month', quarter: 'this quarter' };
 
 export const count = (value) => whole.format(value);

@@ -4,6 +4,7 @@ import { Activity } from './activity.js';
 import { Refused, getJson, looksLikeKey, storeKey, storedKey, takeKeyFromAddress } from './api.js';
 import { byId, say } from './dom.js';
 import { Followups } from './followups.js';
+import { Report } from './report.js';
 import { Running } from './running.js';
 import { Scores } from './scores.js';
 import { Stream } from './stream.js';
@@ -28,7 +29,7 @@ class Board {
     const running = new Running(key, { onStatus: (now) => showWho(now), onRefused: (error) => leave(refusal(error)) });
     const [scores, work, followups] = [new Scores(key), new Work(key, running.now), new Followups(key, running.now)];
     const activity = new Activity();
-    this.#parts = [running, scores, work, followups];
+    this.#parts = [running, scores, work, followups, new Report(key)];
     showWho(status);
     const live = [
       ['scores', 'score', '/v1/scores/stream', scores],

@@ -4,11 +4,11 @@ import { getItems, getJson } from './api.js';
 import { byId, el, empty, list, soon, svg, table, words } from './dom.js';
 import { WINDOWS, change, count, day, metricName, plain, score } from './format.js';
 
-const METRIC_ORDER = ['nps', 'csat', 'ces', 'rating'];
+const METRIC_ORDER = ['nps', 'csat', 'ces', 'rating', 'sentiment'];
 const ALWAYS = ['nps', 'csat', 'ces'];
-const GROUPS = ['all', 'department', 'touchpoint', 'product'];
+const GROUPS = ['all', 'department', 'touchpoint', 'product', 'issue'];
 // Ends of the bar. A mean has the scale of its survey; where answers lie outside, the bar grows.
-const SCALES = { nps: [-100, 100], csat: [0, 100], ces: [1, 7], rating: [1, 5] };
+const SCALES = { nps: [-100, 100], csat: [0, 100], ces: [1, 7], rating: [1, 5], sentiment: [-100, 100] };
 const ROWS = 50;
 const HISTORY_MS = 300000;
 const SURE = 0.05;
@@ -172,8 +172,9 @@ export class Scores {
     const parent = byId('breakdown');
     if (!rows.length) {
       parent.print = null;
+      const hint = by === 'issue' ? 'issues are read from the words of messages: choose Sentiment' : `name a ${by} in the feedback that you send`;
       parent.replaceChildren(empty(this.#loaded
-        ? `No ${metricName(metric)} answers by ${by} in these ${WINDOWS[window]} — name a ${by} in the feedback that you send.`
+        ? `No ${metricName(metric)} answers by ${by} in the window “${WINDOWS[window]}” — ${hint}.`
         : 'Loading …'));
       return;
     }
@@ -198,6 +199,7 @@ const MEANINGS = {
   csat: 'share of 4 and 5 on the scale 1–5',
   ces: 'mean effort score on the scale 1–7',
   rating: 'mean of the stars',
+  sentiment: 'positive minus negative messages, −100 to 100',
 };
 
 const fresh = (moved) => moved !== undefined && performance.now() - moved < 1200;
@@ -234,7 +236,7 @@ function changed({ previous, formula, series }) {
 /** The interval on the scale of its metric: a band with a mark, and its ends in words. */
 function bar(found, metric) {
   const outer = el('span', { class: 'interval' });
-  const track = el('span', { class: `track${metric === 'nps' ? ' middle' : ''}`, 'aria-hidden': 'true' });
+  const track = el('span', { class: `track${(SCALES[metric] ?? [0])[0] < 0 ? ' middle' : ''}`, 'aria-hidden': 'true' });
   outer.append(track);
   if (!found) {
     outer.append(el('span', { class: 'ends' }, ' '));

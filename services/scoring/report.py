@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from itertools import pairwise
+from typing import get_args
 from uuid import UUID
 
 import numpy as np
 
 from services.scoring.domain import scores
-from services.scoring.domain.answers import Block, ids_of, microseconds
+from services.scoring.domain.answers import Block, KeptMetric, ids_of, microseconds
 from services.scoring.domain.report import (
     Mover,
     Quarter,
@@ -42,6 +43,7 @@ from shared.db.database import Database, Reader
 # By which dimensions a change is explained, where a workspace keeps scores by them.
 _EXPLAINING = ("department", "touchpoint", "product", "segment", "channel")
 _MOST_PARTS = 2000
+_METRICS: tuple[KeptMetric, ...] = get_args(KeptMetric)
 _DAYS_A_WEEK = 7
 
 
@@ -152,7 +154,7 @@ class Reports:
                 as_of=period.end,
                 time_zone=rules.time_zone,
                 rule_version=rule_version(standing.ruled.version),
-                scores=tuple(one for one in shown if one.score.n or one.score.sentiments),
+                scores=tuple(sorted((one for one in shown if _is_there(one)), key=_rank)),
                 movers=tuple(_movers(whole, keys, sums, minimum_n)),
                 messages=messages(said[0]),
                 previous_messages=messages(said[1]),
@@ -210,6 +212,15 @@ def _score(key: SeriesKey, frame: _Frame, sums: _Sums, goals: Sequence[Target], 
         target=_target(key, frame, goals, score.value),
         weeks=tuple(_week(key, sums, *week) for week in frame.weeks),
     )
+
+
+def _is_there(one: ReportScore) -> bool:
+    return bool(one.score.n or (one.score.sentiments and one.score.sentiments.unknown))
+
+
+def _rank(one: ReportScore) -> tuple[bool, int, str]:
+    """Those that can be told come first, in the usual order of metrics."""
+    return not one.score.reportable, _METRICS.index(one.metric), one.survey_type
 
 
 def _week(key: SeriesKey, sums: _Sums, first: date, start: int, end: int) -> Week:

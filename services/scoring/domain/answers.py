@@ -169,7 +169,7 @@ def version_of(event: Event[FeedbackReceivedV1]) -> Version:
 def said_of(event: Event[FeedbackRoutedV1]) -> Version:
     """What routing understood of a message: an answer about all of it, and one about each issue that it raises.
 
-    Spam counts nowhere, and what had no words says nothing.
+    Spam and what is about something else count nowhere, and what had no words says nothing.
     """
     data = event.data
     at = min(data.occurred_at, data.received_at or data.occurred_at).astimezone(UTC)
@@ -177,7 +177,8 @@ def said_of(event: Event[FeedbackRoutedV1]) -> Version:
     asked = Question("sentiment", SENTIMENT, -1, 1) if heard else Question("sentiment", UNHEARD, 0, 0)
     value = _SOUNDS.get(data.sentiment, 0.0)
     issues = sorted({tag.issue for tag in data.issues})
-    questions = () if data.spam or data.understanding_version == NO_WORDS else (None, *issues)
+    says_nothing = data.spam or data.understanding_version == NO_WORDS or issues == ["irrelevant"]
+    questions = () if says_nothing else (None, *issues)
     department = data.source_department or (data.department if data.department != "none" else None)
     return Version(
         feedback_id=_beside(data.feedback_id),

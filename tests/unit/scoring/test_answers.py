@@ -28,7 +28,7 @@ from services.scoring.intake import Intake
 from shared.contracts.envelope import Event
 from shared.contracts.examples import examples
 from shared.contracts.feedback_received import FeedbackReceivedV1
-from shared.contracts.feedback_routed import NO_WORDS
+from shared.contracts.feedback_routed import NO_WORDS, IssueTag
 from shared.core.errors import BadRecord
 from tests.integration.scoring.support import answered, rating, recorded, understood
 
@@ -247,8 +247,15 @@ def test_a_message_counts_as_a_whole_and_once_for_each_issue() -> None:
     }
 
 
-@pytest.mark.parametrize("fields", [{"spam": True}, {"understanding_version": NO_WORDS}])
-def test_spam_and_silence_say_nothing(fields: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"spam": True},
+        {"understanding_version": NO_WORDS},
+        {"issues": (IssueTag(issue="irrelevant", confidence=1),)},
+    ],
+)
+def test_spam_silence_and_what_is_about_something_else_say_nothing(fields: dict[str, Any]) -> None:
     event = answered(1, at=NOON)
     assert read(understood(event, "negative", "price", **fields)) == []
     # A later revision may take back what an earlier one said.

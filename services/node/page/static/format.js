@@ -14,6 +14,8 @@ try {
 const METRICS = { nps: 'NPS', csat: 'CSAT', ces: 'CES', rating: 'Rating', sentiment: 'Sentiment' };
 export const WINDOWS = { '7d': '7 days', '30d': '30 days', '90d': '90 days', month: 'this month', quarter: 'this quarter' };
 
+/** `7 days`, `month`: what lies before a window. */
+export const earlier = (window) => WINDOWS[window].replace('this ', '');
 export const count = (value) => whole.format(value);
 export const metricName = (metric) => METRICS[metric] ?? metric;
 export const time = (text) => clock.format(new Date(text));

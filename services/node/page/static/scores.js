@@ -2,7 +2,7 @@
 
 import { getItems, getJson } from './api.js';
 import { byId, el, empty, list, soon, svg, table, words } from './dom.js';
-import { WINDOWS, change, count, day, metricName, plain, score } from './format.js';
+import { WINDOWS, change, count, day, earlier, metricName, plain, score } from './format.js';
 
 const METRIC_ORDER = ['nps', 'csat', 'ces', 'rating', 'sentiment'];
 const ALWAYS = ['nps', 'csat', 'ces'];
@@ -225,7 +225,7 @@ function changed({ previous, formula, series }) {
   }
   const sure = previous.p_value !== null && previous.p_value !== undefined && previous.p_value < SURE;
   const direction = previous.change > 0 ? 'up' : previous.change < 0 ? 'down' : 'same';
-  const against = `against the ${WINDOWS[series.window]} before (${count(previous.n)} answers)`;
+  const against = `against the ${earlier(series.window)} before (${count(previous.n)} answers)`;
   const title = sure ? `${against}: more than chance, p = ${previous.p_value.toFixed(3)}` : `${against}: may be chance`;
   const arrow = { up: '▲', down: '▼', same: '■' }[direction];
   return el('span', { class: `delta ${sure ? direction : ''}`, title },

@@ -46,6 +46,9 @@ revision: setup ## new migration: make revision SERVICE=scoring M="add windows"
 bench-peers: setup ## closeloop's scoring beside Kafka Streams on one broker (Java 17 with javac, Maven); ARGS="--events 1000000"
 	@$(BIN)/python -m tests.load.peers $(ARGS)
 
+bench-rebuild: setup ## other rules over five million answers under live traffic, and a restart; ARGS="--answers 10000000"
+	@$(BIN)/python -m tests.load.rebuild $(ARGS)
+
 alarms: setup ## how often an alert is false and a real drop is caught, simulated; ARGS="--series 500 --seed 2"
 	@$(BIN)/python -m tests.load.alarms $(ARGS)
 

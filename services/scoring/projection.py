@@ -18,12 +18,13 @@ from services.scoring.domain.windows import HOURS_A_DAY, WINDOWS, Grid, moved
 from services.scoring.ledger import Book, Due, Ledger
 from services.scoring.repository import blocks, days, publication
 from services.scoring.repository.blocks import Held, Stored
-from services.scoring.repository.days import DayKey, unpack
+from services.scoring.repository.days import unpack
 from services.scoring.repository.progress import Draft, Progress, Versioned
 from shared.db.unit_of_work import UnitOfWork
 
 _NONE_ALIVE = -1
 _PLACES_LOOKED_AT = 500
+_NOTHING = DayRow(np.zeros((HOURS_A_DAY, 3), dtype=np.int64), None)
 # Rows that a draft gets on by in one transaction, beside what comes meanwhile.
 DRAFT_ROWS = 50_000
 _FORGOTTEN_AT_ONCE = 5_000
@@ -209,16 +210,14 @@ async def _keep_sums(uow: UnitOfWork, book: Book, columns: _Columns, sign: Ints)
         await publication.keep_series(uow, book.workspace, book.generation, book.fresh_series)
         book.fresh_series = []
     keys = {book.day_key(one): one for one in sums}
-    if missing := [key for key in keys if key not in book.days]:
-        book.keep_days(await days.load(uow, book.workspace, book.generation, missing))
-    rows = {key: _day_row(book, key).plus(one.counts, one.sums) for key, one in keys.items()}
+    # Held here, not in the book: there may be more of them than it remembers.
+    before = {key: book.days[key] for key in keys if key in book.days}
+    if missing := [key for key in keys if key not in before]:
+        before |= await days.load(uow, book.workspace, book.generation, missing)
+    rows = {key: before.get(key, _NOTHING).plus(one.counts, one.sums) for key, one in keys.items()}
     await days.keep(uow, book.workspace, book.generation, rows)
     book.keep_days(rows)
     return sums
-
-
-def _day_row(book: Book, key: DayKey) -> DayRow:
-    return book.days.get(key) or DayRow(np.zeros((HOURS_A_DAY, 3), dtype=np.int64), None)
 
 
 def _changes(sums: DaySums) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from services.scoring import models
+from services.scoring import ledger, models
 from services.scoring.service import ScoreFilter, ScoringService
 from shared.core.errors import BadRecord
 from shared.db.database import Database
@@ -181,6 +181,21 @@ async def test_small_blocks_become_one_and_answers_in_it_can_be_corrected(made: 
     assert await scores(heir) == before
     await deliver(heir, database, [answered(n, at=NOW, revision=2, removed=True) for n in range(140)])
     assert await scores(heir) == {}
+
+
+async def test_a_batch_of_more_days_than_are_remembered_adds_to_all_of_them(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An import in no order: the day rows that it touches do not fit into memory together."""
+    monkeypatch.setattr(ledger, "_MOST_DAYS", 3)
+    service, database = made
+    for batch in range(3):
+        days = range(10)
+        await deliver(
+            service, database, [answered(f"{batch}-{n}", rating("nps", 9), at=NOW - timedelta(days=n)) for n in days]
+        )
+    wanted = ScoreFilter(metric="nps", windows=("30d",), by=())
+    assert [item.score.n for item in (await service.page("acme", wanted, None, 10)).items] == [30]
 
 
 async def test_memory_per_series_does_not_grow_with_traffic(made: Made) -> None:

@@ -5,7 +5,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test test-cluster lint fmt contracts revision alarms bench bench-cluster bench-peers fault kafka cluster cluster-docker lock clean
+.PHONY: help setup run test test-cluster lint fmt contracts revision alarms bench bench-cluster bench-peers bench-rebuild fault kafka cluster cluster-docker lock clean
 
 help: ## this list
 	@echo 'closeloop: make TARGET [PYTHON=/path/to/python3.11] [ARGS="more options for the tool"]'

@@ -147,7 +147,7 @@ class Analysis:
             current, before = await self._bounds(reader, rules, window, against)
             keys = await self._series(reader, key.workspace, standing.generation, key.metric, key.survey_type, names)
             parts = [one for one in keys if set(key.dimensions) <= set(one.dimensions)]
-            tallies = await self._tallies(reader, key.workspace, standing.generation, [key, *parts], current, before)
+            tallies = await self._tallies(reader, key.workspace, standing, [key, *parts], current, before)
         measure = scores.leading_measure(key.metric, *tallies[key])
         now, then = ({one: _part(measure, tallies[one][side]) for one in parts} for side in (0, 1))
         moved = contributions(then, now)
@@ -221,7 +221,7 @@ class Analysis:
         current: Bounds,
         before: Bounds,
     ) -> dict[SeriesKey, Score]:
-        tallies = await self._tallies(reader, workspace, standing.generation, keys, current, before)
+        tallies = await self._tallies(reader, workspace, standing, keys, current, before)
         minimum_n = standing.ruled.rules.minimum_n or self._minimum_n
         return {key: scores.score_of(key.metric, *tallies[key], minimum_n) for key in sorted(keys, key=series_name)}
 
@@ -229,13 +229,17 @@ class Analysis:
         self,
         reader: Reader,
         workspace: str,
-        generation: int,
+        standing: progress.Standing,
         keys: Sequence[SeriesKey],
         current: Bounds,
         before: Bounds,
     ) -> dict[SeriesKey, tuple[dict[str, Tally], dict[str, Tally]]]:
         edges = sorted({current.start, current.end, before.start, before.end})
-        sums = await reading.sums(reader, workspace, generation, keys, spans_between(edges)) if keys else {}
+        one = standing.ruled.rules.one_per_person
+        spans = spans_between(edges)
+        sums = (
+            await reading.sums(reader, workspace, standing.generation, keys, spans, one_per_person=one) if keys else {}
+        )
         ranges = [range(edges.index(one.start), edges.index(one.end)) for one in (current, before)]
         now, then = ranges
         return {key: (scores.window_sums(sums[key], now), scores.window_sums(sums[key], then)) for key in keys}

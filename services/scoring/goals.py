@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from services.scoring.domain import scores
+from services.scoring.domain.rules import Rules
 from services.scoring.domain.scores import Score, Tally
 from services.scoring.domain.targets import Outlook, Reach, reach
 from services.scoring.domain.windows import HOURS_A_DAY, Grid, spans_between
@@ -68,30 +69,33 @@ class Goals:
         """All targets with where they stand, the next first."""
         async with self._database.reader(workspace) as reader:
             standing = await progress.standing(reader, workspace)
-            grid = standing.ruled.rules.grid
-            hour = grid.hour_of(await self._now(reader))
-            minimum_n = standing.ruled.rules.minimum_n or self._minimum_n
+            rules = standing.ruled.rules
+            hour = rules.grid.hour_of(await self._now(reader))
+            minimum_n = rules.minimum_n or self._minimum_n
             return [
-                await self._goal(reader, standing.generation, grid, hour, target, minimum_n)
+                await self._goal(reader, standing.generation, rules, hour, target, minimum_n)
                 for target in await targets.all_of(reader, workspace)
             ]
 
     async def _goal(
-        self, reader: Reader, generation: int, grid: Grid, hour: int, target: Target, minimum_n: int
+        self, reader: Reader, generation: int, rules: Rules, hour: int, target: Target, minimum_n: int
     ) -> Goal:
+        grid = rules.grid
         bound = grid.bounds(hour)[target.window]
         kept_from = min(bound.end, max(bound.start, _start_on(grid, target.due, target.window)))
         edges = sorted({bound.start, kept_from, bound.end})
         key = target.key
-        sums = (await reading.sums(reader, key.workspace, generation, [key], spans_between(edges)))[key]
-        whole = scores.added(sums.values())
+        spans = spans_between(edges)
+        found = await reading.sums(reader, key.workspace, generation, [key], spans, one_per_person=rules.one_per_person)
+        sums, end = found[key], len(edges) - 1
+        whole = scores.window_sums(sums, range(end))
         measure = scores.leading_measure(key.metric, whole)
         tally = whole.get(measure, Tally())
         score = scores.score_by(measure, tally, None, minimum_n)
         distance = None if score.value is None else round(score.value - target.value, 4)
         if measure != "nps" or tally.n == 0:
             return Goal(target, score, distance, None)
-        kept = scores.added(sums.get(segment, {}) for segment in range(edges.index(kept_from), len(edges) - 1))
+        kept = scores.window_sums(sums, range(edges.index(kept_from), end))
         kept_tally = kept.get(measure, Tally())
         hours_ahead = max(0, grid.hour_of_day(target.due) + HOURS_A_DAY - bound.end)
         length = max(1, bound.end - bound.start)

@@ -1,5 +1,7 @@
 """The tables of the `scoring` schema. Migrations create them; a drift test holds both together."""
 
+from typing import Any
+
 from sqlalchemy import (
     ARRAY,
     BigInteger,
@@ -31,6 +33,13 @@ runtime_tables.declare(metadata)
 
 def _dimensions() -> list[Column[str]]:
     return [Column(name, Text) for name in DIMENSIONS]
+
+
+def _sums() -> list[Column[Any]]:
+    return [
+        *(Column(name, Integer, nullable=False) for name in ("n", "top", "bottom")),
+        *(Column(name, Numeric, nullable=False) for name in ("total", "squares")),
+    ]
 
 
 # Kept answers, many a row (domain/answers.py): counted in the order of `first_row`, not counted yet while it is null.
@@ -187,4 +196,35 @@ obstacles = Table(
     Column("body", Text, nullable=False),
     Column("changed_at", DateTime(timezone=True), nullable=False),
     PrimaryKeyConstraint("workspace", "department", "quarter"),
+)
+# Answers of persons, where the rules count one per person and survey in a window (domain/repeats.py).
+given = Table(
+    "given",
+    metadata,
+    Column("workspace", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("person", Uuid, nullable=False),
+    Column("survey", Text, nullable=False),
+    Column("metric", Text, nullable=False),
+    Column("at", BigInteger, nullable=False),
+    Column("feedback", Uuid, nullable=False),
+    Column("hour", Integer, nullable=False),
+    Column("measure", Text, nullable=False),
+    *_sums(),
+    Column("series", Text, nullable=False),
+    PrimaryKeyConstraint("workspace", "generation", "person", "survey", "metric", "at", "feedback"),
+)
+# Sums of answers that a later one stands in for, by the hours of both.
+repeat = Table(
+    "repeat",
+    metadata,
+    Column("workspace", Text, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("series", Uuid, nullable=False),
+    Column("measure", Text, nullable=False),
+    Column("later", Integer, nullable=False),
+    Column("earlier", Integer, nullable=False),
+    *_sums(),
+    PrimaryKeyConstraint("workspace", "generation", "series", "measure", "later", "earlier"),
+    Index("repeat_later", "workspace", "generation", "later"),
 )

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from services.scoring import repeats
 from services.scoring.domain.answers import Block, Cause, Rows, Tables, ids_of
 from services.scoring.domain.counting import DayRow, DaySums, Ints, by_day, cells_of, hours_of
 from services.scoring.domain.series import series_id
@@ -17,6 +18,7 @@ from services.scoring.domain.versions import Contest, contest, repeated
 from services.scoring.domain.windows import HOURS_A_DAY, WINDOWS, Grid, moved
 from services.scoring.ledger import Book, Due, Ledger
 from services.scoring.repository import blocks, days, publication
+from services.scoring.repository import repeats as pairs
 from services.scoring.repository.blocks import Held, Stored
 from services.scoring.repository.days import unpack
 from services.scoring.repository.progress import Draft, Progress, Versioned
@@ -54,8 +56,8 @@ async def open_ledger(uow: UnitOfWork, workspace: str, progress: Progress, now: 
         ledger.index.add(hashes[order], rows[order])
     for place in await blocks.last_places(uow, workspace, _PLACES_LOOKED_AT):
         ledger.placed(*place)
-    if progress.published_row < 0:
-        await look_at_all(uow, ledger)
+    if progress.published_row < 0 or (book.rules.one_per_person and progress.published_row < progress.next_row):
+        await look_at_all(uow, ledger)  # an answer also moves series of the person's answer before it
     elif progress.published_row < progress.next_row:
         await _find_unpublished(uow, ledger, now)
     return ledger
@@ -184,10 +186,9 @@ async def _add(
         for origin in gone.origin.tolist():
             causes.setdefault(origin, next(iter(causes.values())))
         signs = np.append(sign, np.full(len(gone.rows), -1))
-        sums = await _keep_sums(uow, ledger.book, _together(columns, gone), signs)
+        await _keep(uow, ledger, _together(columns, gone), signs, causes, now)
     else:
-        sums = await _keep_sums(uow, ledger.book, columns, sign)
-    _touch(ledger, sums, causes, ledger.progress.next_row, ledger.progress.hour, now)
+        await _keep(uow, ledger, columns, sign, causes, now)
     if ledger.draft and ledger.progress.draft:
         # What the draft has not come to yet it will find gone.
         counted = [one for one in held if not ledger.progress.draft.row <= one.row < ledger.progress.draft.until]
@@ -195,6 +196,22 @@ async def _add(
             gone = _columns(ledger, [one.block for one in counted])
             columns, sign = _together(columns, gone), np.append(sign, np.full(len(gone.rows), -1))
         await _keep_sums(uow, ledger.draft, columns, sign)
+        await _keep_repeats(uow, ledger.draft, columns, sign)
+
+
+async def _keep(
+    uow: UnitOfWork, ledger: Ledger, columns: _Columns, sign: Ints, causes: dict[int, Cause], now: int
+) -> None:
+    """Add rows to what is published, and make due what changes."""
+    row, hour = ledger.progress.next_row, ledger.progress.hour
+    _touch(ledger, await _keep_sums(uow, ledger.book, columns, sign), causes, row, hour, now)
+    due = Due(row, hour, "feedback", next(iter(causes.values()), None))
+    for series, latest in (await _keep_repeats(uow, ledger.book, columns, sign)).items():
+        ledger.touch(series, latest, now, due)
+
+
+async def _keep_repeats(uow: UnitOfWork, book: Book, columns: _Columns, sign: Ints) -> dict[str, int]:
+    return await repeats.keep(uow, book, *columns, sign) if book.rules.one_per_person else {}
 
 
 def _together(columns: _Columns, more: _Columns) -> _Columns:
@@ -298,6 +315,9 @@ async def turn_hour(uow: UnitOfWork, ledger: Ledger, now: int) -> None:
                 hours = unpack(row.hours).counts[:, 0]
                 if hours[max(0, low - row.day * HOURS_A_DAY) : max(0, end - row.day * HOURS_A_DAY)].any():
                     ledger.due.setdefault((row.series.hex, window), due)
+            if book.rules.one_per_person:
+                for series in await pairs.later_in(uow, ledger.workspace, book.generation, low, end):
+                    ledger.due.setdefault((series, window), due)
     ledger.progress = ledger.progress._replace(hour=now)
 
 
@@ -332,7 +352,9 @@ async def go_on_with_draft(uow: UnitOfWork, ledger: Ledger, hour_of: Callable[[G
             break
         sign = np.ones(len(block.rows), dtype=np.int64)
         sign[dead] = 0
-        await _keep_sums(uow, book, _columns(ledger, [block]), sign)
+        columns = _columns(ledger, [block])
+        await _keep_sums(uow, book, columns, sign)
+        await _keep_repeats(uow, book, columns, sign)
         counted = first_row + len(block.rows)
     else:
         counted = draft.until

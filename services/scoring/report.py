@@ -4,7 +4,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from itertools import pairwise
 from typing import get_args
 from uuid import UUID
 
@@ -101,13 +100,12 @@ class _Sums:
 
     def __init__(self, frame: _Frame, found: Mapping[SeriesKey, Segments]) -> None:
         self._found = found
-        self._pairs = list(pairwise(frame.edges))
         self._frame = frame
 
     def between(self, key: SeriesKey, start: int, end: int) -> Measured:
         """What lies from `start` to before `end`, by measure."""
-        wanted = [number for number, (low, high) in enumerate(self._pairs) if start <= low and high <= end]
-        return scores.window_sums(self._found[key], wanted)
+        edges = self._frame.edges
+        return scores.window_sums(self._found[key], range(edges.index(start), edges.index(end)))
 
     def sides(self, key: SeriesKey) -> Sides:
         """Those of the quarter and of the one before."""
@@ -138,7 +136,9 @@ class Reports:
             roll_ups = [names for names in rules.roll_ups if {name for name, _ in base} <= set(names)]
             keys = await _series(reader, workspace, standing.generation, base, roll_ups)
             spans = spans_between(frame.edges)
-            sums = _Sums(frame, await reading.sums(reader, workspace, standing.generation, keys, spans))
+            one = rules.one_per_person
+            found = await reading.sums(reader, workspace, standing.generation, keys, spans, one_per_person=one)
+            sums = _Sums(frame, found)
             whole = [key for key in keys if key.dimensions == base]
             minimum_n = rules.minimum_n or self._minimum_n
             goals = await targets.all_of(reader, workspace)

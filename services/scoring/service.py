@@ -23,7 +23,7 @@ from services.scoring.projection import (
     open_ledger,
     turn_hour,
 )
-from services.scoring.repository import alerts, blocks, progress, publication, reading, targets
+from services.scoring.repository import alerts, blocks, progress, publication, reading, repeats, targets
 from services.scoring.repository.alerts import Alert
 from services.scoring.repository.common import database_now
 from services.scoring.repository.publication import Published
@@ -183,7 +183,8 @@ class ScoringService:
         book, windows = ledger.book, cut(ledger.book.rules.grid, hour)
         keys = {series: book.key_of(series) for series, _ in going}
         wanted = list(filter(None, keys.values()))
-        sums = await reading.sums(uow, ledger.workspace, book.generation, wanted, windows.spans())
+        one_each, spans = book.rules.one_per_person, windows.spans()
+        sums = await reading.sums(uow, ledger.workspace, book.generation, wanted, spans, one_per_person=one_each)
         today = book.rules.grid.day_at(hour)
         goals = await targets.coming(uow, ledger.workspace, today, list(keys))
         sent: dict[Shown, Published] = {}
@@ -272,8 +273,11 @@ class ScoringService:
             limit=limit,
         )
         keys = list({key: None for key, _ in rows})
-        sums = await reading.sums(reader, workspace, standing.generation, keys, windows.spans()) if rows else {}
-        rules = standing.ruled.rules
+        rules, spans = standing.ruled.rules, windows.spans()
+        one = rules.one_per_person
+        sums = (
+            await reading.sums(reader, workspace, standing.generation, keys, spans, one_per_person=one) if rows else {}
+        )
         return [ListedScore(key, window, self._score(key, window, sums[key], windows, rules)) for key, window in rows]
 
     async def history(
@@ -293,7 +297,12 @@ class ScoringService:
             rows = await reading.by_hour(
                 reader, standing.generation, key, low // HOURS_A_DAY, (high - 1) // HOURS_A_DAY
             )
-        line = Line(low // HOURS_A_DAY, (high - 1) // HOURS_A_DAY, rows)
+            repeated = (
+                await repeats.of_series(reader, key.workspace, standing.generation, series_id(key), low, high - 1)
+                if rules.one_per_person
+                else []
+            )
+        line = Line(low // HOURS_A_DAY, (high - 1) // HOURS_A_DAY, rows, repeated)
         measure = scores.leading_measure(key.metric, line.totals())
         minimum_n = rules.minimum_n or self.minimum_n
         points = [(day, line.score(measure, span, minimum_n)) for day, span in zip(asked, spans, strict=True)]

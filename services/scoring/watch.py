@@ -5,16 +5,15 @@ Its own step of the projector's transaction: an alert, its event and the hour th
 
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
 from services.scoring.domain import alerts, scores
 from services.scoring.domain.alerts import BASE_DAYS, WEEKS_BACK, Change, Look
 from services.scoring.domain.drivers import Part, contributions
-from services.scoring.domain.scores import Score, Tally
+from services.scoring.domain.scores import Score, Segments, Tally
 from services.scoring.domain.series import SeriesKey, series_id
-from services.scoring.domain.windows import HOURS_A_DAY, cut, spans_between
+from services.scoring.domain.windows import HOURS_A_DAY, Span, cut, spans_between
 from services.scoring.ledger import Ledger
 from services.scoring.repository import alerts as kept
 from services.scoring.repository import publication, reading, targets
@@ -66,14 +65,26 @@ async def look(uow: UnitOfWork, ledger: Ledger, hour: int, minimum_n: int, rule_
 
 async def _looks(uow: UnitOfWork, ledger: Ledger, keys: Sequence[SeriesKey], end: int) -> AsyncIterator[Look]:
     edges = alerts.edges(end)
-    pairs = list(pairwise(edges))
     for first in range(0, len(keys), _SERIES_AT_ONCE):
         some = keys[first : first + _SERIES_AT_ONCE]
-        sums = await reading.sums(uow, ledger.workspace, ledger.book.generation, some, spans_between(edges))
+        sums = await _sums(uow, ledger, some, spans_between(edges))
         for key in some:
-            measure = scores.leading_measure(key.metric, scores.added(sums[key].values()))
-            between = {pair: sums[key].get(segment, {}).get(measure, Tally()) for segment, pair in enumerate(pairs)}
-            yield alerts.look_at(series_id(key), measure, end, between)
+            segments = sums[key]
+            measure = scores.leading_measure(key.metric, scores.added(segments.sums.values()))
+
+            def total(start: int, stop: int, segments: Segments = segments, measure: str = measure) -> Tally:
+                wanted = range(edges.index(start), edges.index(stop))
+                return scores.window_sums(segments, wanted).get(measure, Tally())
+
+            yield alerts.look_at(series_id(key), measure, end, total)
+
+
+async def _sums(
+    uow: UnitOfWork, ledger: Ledger, keys: Sequence[SeriesKey], spans: Sequence[Span]
+) -> dict[SeriesKey, Segments]:
+    book = ledger.book
+    one = book.rules.one_per_person
+    return await reading.sums(uow, ledger.workspace, book.generation, keys, spans, one_per_person=one)
 
 
 async def _silent(uow: UnitOfWork, ledger: Ledger, series: Sequence[str], day: int) -> dict[str, tuple[int, list[int]]]:
@@ -96,7 +107,7 @@ async def _targets(
     coming = await targets.coming(uow, ledger.workspace, book.rules.grid.day_at(hour), watch.series)
     windows = cut(book.rules.grid, hour)
     keys = list({goal.key: None for goal in coming.values()})
-    sums = await reading.sums(uow, ledger.workspace, book.generation, keys, windows.spans()) if keys else {}
+    sums = await _sums(uow, ledger, keys, windows.spans()) if keys else {}
     lost, missed, met = [], set(), []
     for (series, window), goal in coming.items():
         score = scores.score_of(goal.key.metric, scores.window_sums(sums[goal.key], windows.segments(window)), None)

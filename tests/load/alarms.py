@@ -8,7 +8,6 @@ weeks. Exit code 1 where they are not.
 import argparse
 import sys
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,11 +43,11 @@ class Weeks:
 
     def alerts_at(self, end: int) -> bool:
         """Whether a look at this hour raises anything."""
-        between = {
-            (low, high): Tally(*(self._sums[high] - self._sums[low]).tolist())
-            for low, high in pairwise(alerts.edges(end))
-        }
-        return bool(alerts.changes([alerts.look_at("", "nps", end, between)], MINIMUM_N)) or self._silent(end)
+
+        def total(start: int, stop: int) -> Tally:
+            return Tally(*(self._sums[stop] - self._sums[start]).tolist())
+
+        return bool(alerts.changes([alerts.look_at("", "nps", end, total)], MINIMUM_N)) or self._silent(end)
 
     def _silent(self, end: int) -> bool:
         day, hour = divmod(end, HOURS_A_DAY)

@@ -37,6 +37,10 @@ class RulesModel(BaseModel):
     time_zone: Annotated[str, AfterValidator(_known)] = Field(
         default="UTC", description="Whose months, quarters and days count."
     )
+    one_per_person: bool = Field(
+        default=False,
+        description="Of several answers of a person to the same survey only the latest in a window counts.",
+    )
     minimum_n: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         default=None, description="Below so many answers a score is not reportable; the installation's if absent."
     )
@@ -50,7 +54,7 @@ class RulesModel(BaseModel):
 
     def rules(self) -> Rules:
         """The same for the engine."""
-        return Rules(self.roll_ups, self.formulas, self.time_zone, self.minimum_n)
+        return Rules(self.roll_ups, self.formulas, self.time_zone, self.one_per_person, self.minimum_n)
 
     @staticmethod
     def of(rules: Rules) -> "RulesModel":

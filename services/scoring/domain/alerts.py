@@ -8,7 +8,7 @@ raise an alert. `make alarms` simulates it and prints both rates.
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from services.scoring.domain.scores import Tally, change_p_value, value_of
@@ -55,16 +55,8 @@ def edges(end: int) -> list[int]:
     return sorted(end - HOURS_A_DAY * age for age in ages)
 
 
-def look_at(series: str, measure: str, end: int, between: Mapping[tuple[int, int], Tally]) -> Look:
-    """A look out of sums between neighbouring edges."""
-
-    def total(start: int, stop: int) -> Tally:
-        found = Tally()
-        for (low, high), tally in between.items():
-            if start <= low and high <= stop:
-                found = found.plus(tally)
-        return found
-
+def look_at(series: str, measure: str, end: int, total: Callable[[int, int], Tally]) -> Look:
+    """A look; `total` gives the sums from one edge to before another."""
     starts = {days: end - HOURS_A_DAY * days for days in RECENT_DAYS}
     return Look(
         series,

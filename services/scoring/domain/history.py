@@ -1,7 +1,7 @@
 """One series by day: sums by the hour, laid end to end, and the days and windows that are asked of it."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from services.scoring.domain.answers import UNHEARD
 from services.scoring.domain.counting import DayRow
+from services.scoring.domain.repeats import RepeatKey
 from services.scoring.domain.scores import NOTHING, Score, Tally, score_by
 from services.scoring.domain.windows import HOURS_A_DAY, Bounds
 from shared.core.errors import Fault, InvalidInput
@@ -21,7 +22,13 @@ _FIRST_YEAR = 1971
 class Line:
     """The hours of the days `first` … `last`, added up from the left, so that any range is one subtraction."""
 
-    def __init__(self, first: int, last: int, rows: Iterable[tuple[int, str, DayRow]]) -> None:
+    def __init__(
+        self,
+        first: int,
+        last: int,
+        rows: Iterable[tuple[int, str, DayRow]],
+        repeated: Sequence[tuple[RepeatKey, Tally]] = (),
+    ) -> None:
         hours = (last - first + 1) * HOURS_A_DAY
         laid: dict[str, NDArray[np.object_]] = defaultdict(lambda: np.zeros((hours + 1, 5), dtype=object))
         for day, measure, row in rows:
@@ -30,6 +37,7 @@ class Line:
             if row.sums is not None:
                 laid[measure][at, 3:] = row.sums
         self._first = first * HOURS_A_DAY
+        self._repeated = repeated
         self._added = {measure: np.cumsum(sums, axis=0) for measure, sums in laid.items()}
 
     def totals(self) -> dict[str, Tally]:
@@ -39,7 +47,13 @@ class Line:
     def between(self, measure: str, start: int, end: int) -> Tally:
         """The hours from `start` to before `end`."""
         sums = self._added.get(measure)
-        return NOTHING if sums is None else _tally(sums[end - self._first] - sums[start - self._first])
+        if sums is None:
+            return NOTHING
+        total = _tally(sums[end - self._first] - sums[start - self._first])
+        for key, tally in self._repeated:
+            if key.measure == measure and start <= key.earlier and key.later < end:
+                total = total.minus(tally)
+        return total
 
     def score(self, measure: str, span: Bounds, minimum_n: int) -> Score:
         """The score of the hours of `span`."""

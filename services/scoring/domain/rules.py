@@ -32,6 +32,8 @@ class Rules:
     formulas: Mapping[str, Mapping[Metric, Formula]] = field(default_factory=dict)
     """Survey → metric → formula, where it is not the one that its source names."""
     time_zone: str = "UTC"
+    one_per_person: bool = False
+    """Of several answers of a person to a survey only the latest in a window counts."""
     minimum_n: int | None = None
     """Below so many answers a score is not reportable; None: what the installation says."""
 
@@ -52,7 +54,11 @@ class Rules:
 
     def counts_like(self, other: "Rules") -> bool:
         """True where both make the same sums."""
-        return (self.roll_ups, self.formulas, self.time_zone) == (other.roll_ups, other.formulas, other.time_zone)
+        return self._counting == other._counting
+
+    @property
+    def _counting(self) -> tuple[Any, ...]:
+        return self.roll_ups, self.formulas, self.time_zone, self.one_per_person
 
     def stored(self) -> dict[str, Any]:
         """As JSON."""

@@ -1,7 +1,7 @@
 """From sums to a score: value, interval, whether it may be reported, and whether it changed for real."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import NamedTuple, cast
 
@@ -50,7 +50,15 @@ _NET = ("nps", SENTIMENT)
 NOTHING = Tally()
 Measured = Mapping[str, Tally]
 """Measure → sums: answers on different scales, or by different formulas, are never added together."""
-Segments = Mapping[int, Measured]
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Sums between neighbouring edges, by the number of the segment; and of answers that a later one of the same person
+    stands in for, by the segments of both (repeats.py)."""
+
+    sums: Mapping[int, Measured]
+    repeats: Mapping[tuple[int, int], Measured] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +84,13 @@ class Score:
         return replace(self, sentiments=self.sentiments.model_copy(update={"unknown": n}))
 
 
-def window_sums(segments: Segments, wanted: Iterable[int]) -> dict[str, Tally]:
-    """Sums of some segments, per measure."""
-    return added(segments.get(segment, {}) for segment in wanted)
+def window_sums(segments: Segments, wanted: range) -> dict[str, Tally]:
+    """Sums of a window over some segments, per measure."""
+    total = added(segments.sums.get(segment, {}) for segment in wanted)
+    for (earlier, later), measured in segments.repeats.items():
+        if earlier in wanted and later in wanted:
+            total |= {measure: total[measure].minus(tally) for measure, tally in measured.items() if measure in total}
+    return total
 
 
 def added(parts: Iterable[Measured]) -> dict[str, Tally]:

@@ -187,6 +187,17 @@ def spans_between(edges: Sequence[int]) -> list[Span]:
     return [span for segment, (low, end) in enumerate(pairwise(edges)) for span in _spans(segment, low, end - 1)]
 
 
+def hours_by_segment(spans: Iterable[Span]) -> dict[int, tuple[int, int]]:
+    """Segment → its first and last hour."""
+    found: dict[int, tuple[int, int]] = {}
+    for span in spans:
+        hours = HOURS_A_DAY if span.grain == "d" else 1
+        low, high = span.low * hours, (span.high + 1) * hours - 1
+        first, last = found.get(span.segment, (low, high))
+        found[span.segment] = (min(first, low), max(last, high))
+    return found
+
+
 def _spans(segment: int, low: int, high: int) -> list[Span]:
     first_day, last_day = -(-low // HOURS_A_DAY), (high + 1) // HOURS_A_DAY - 1
     if first_day > last_day:

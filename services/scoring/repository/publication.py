@@ -112,7 +112,7 @@ async def rows_between(uow: UnitOfWork, workspace: str, generation: int, low: in
 async def forget_generations(uow: UnitOfWork, workspace: str, kept: Collection[int], limit: int) -> bool:
     """Delete sums and series of other generations, at most `limit` rows of each; True when there may be more."""
     deleted = 0
-    for table in ("day", "series"):
+    for table in ("day", "series", "given", "repeat"):
         statement = f"""delete from {table} where ctid in (
             select ctid from {table} where workspace = :workspace and generation <> all(cast(:kept as integer[]))
             limit :limit)"""  # noqa: S608 - tables of ours

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import Row, text
 
@@ -10,7 +10,8 @@ from services.scoring.domain.answers import DIMENSIONS
 from services.scoring.domain.counting import DayRow
 from services.scoring.domain.scores import NOTHING, Segments, Tally
 from services.scoring.domain.series import SeriesKey, series_id
-from services.scoring.domain.windows import HOURS_A_DAY, Span
+from services.scoring.domain.windows import HOURS_A_DAY, Span, hours_by_segment
+from services.scoring.repository import repeats
 from services.scoring.repository.common import key_of, rows_of
 from services.scoring.repository.days import unpack
 from shared.contracts.score_updated import Window
@@ -41,9 +42,15 @@ _DAILY = text(
 
 
 async def sums(
-    connection: Reader | UnitOfWork, workspace: str, generation: int, keys: Sequence[SeriesKey], spans: Sequence[Span]
+    connection: Reader | UnitOfWork,
+    workspace: str,
+    generation: int,
+    keys: Sequence[SeriesKey],
+    spans: Sequence[Span],
+    *,
+    one_per_person: bool,
 ) -> dict[SeriesKey, Segments]:
-    """The sums of each series by segment (domain/windows.py) and measure."""
+    """The sums of each series by segment (domain/windows.py) and measure; of repeats too where the rules say so."""
     by_id = {series_id(key): key for key in keys}
     found: dict[SeriesKey, dict[int, dict[str, Tally]]] = {key: defaultdict(dict) for key in keys}
     values = {"workspace": workspace, "generation": generation, "series": list(by_id)}
@@ -65,7 +72,10 @@ async def sums(
         for span in split[row.day]:
             if (part := _part(hours, row.day, span)).n:
                 of_series[span.segment][row.measure] = of_series[span.segment].get(row.measure, NOTHING).plus(part)
-    return cast("dict[SeriesKey, Segments]", found)
+    if not one_per_person:
+        return {key: Segments(of_key) for key, of_key in found.items()}
+    pairs = await repeats.between(connection, workspace, generation, list(by_id), hours_by_segment(spans))
+    return {key: Segments(of_key, pairs.get(series_id(key), {})) for key, of_key in found.items()}
 
 
 def _part(row: DayRow, day: int, span: Span) -> Tally:

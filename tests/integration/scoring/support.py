@@ -244,22 +244,47 @@ def brute_force(
     log: Iterable[Event[Any]], now: datetime, window: str, zone: str = "UTC", rules: Rules | None = None
 ) -> Mapping[SeriesName, Expected]:
     """Every series' value in a window and in the one before it, answer by answer."""
+    rules = rules or Rules()
     before, start, end = window_of(window, now, zone)
     current: dict[SeriesName, list[Any]] = defaultdict(list)
     previous: dict[SeriesName, list[Any]] = defaultdict(list)
-    for event in counted(log):
-        moment = min(event.data.occurred_at, event.data.received_at)
-        for name, given in _memberships(event.data, rules or Rules()):
+    events = counted(log)
+    for event in events:
+        for name, _ in _memberships(event.data, rules):
             current.setdefault(name, [])
-            if start <= moment < end:
-                current[name].append(given)
-            elif before <= moment < start:
-                previous[name].append(given)
+    for values, low, high in ((current, start, end), (previous, before, start)):
+        inside = [event for event in events if low <= _moment(event) < high]
+        for event in inside:
+            for name, given in _memberships(event.data, rules):
+                if not rules.one_per_person or _is_latest(event, name[0], inside):
+                    values[name].append(given)
     shown = {name: _leading(name[0], values, previous[name]) for name, values in current.items()}
     return {
         name: Expected(len(now_shown), _value(now_shown), len(before_shown), _value(before_shown))
         for name, (now_shown, before_shown) in shown.items()
     }
+
+
+def _moment(event: Event[Any]) -> datetime:
+    moment: datetime = min(event.data.occurred_at, event.data.received_at)
+    return moment
+
+
+def _is_latest(event: Event[Any], metric: str, inside: Iterable[Event[Any]]) -> bool:
+    """Whether no later answer of the person to this survey says something of the metric."""
+    data = event.data
+    if metric == "sentiment" or data.survey is None or data.customer_id is None:
+        return True
+    place = (_moment(event), data.feedback_id.int)
+    return not any(
+        isinstance(other.data, FeedbackReceivedV1)
+        and other.data.customer_id == data.customer_id
+        and other.data.survey is not None
+        and other.data.survey.id == data.survey.id
+        and other.data.rating(metric)
+        and (_moment(other), other.data.feedback_id.int) > place
+        for other in inside
+    )
 
 
 def _leading(metric: str, values: list[Any], previous: list[Any]) -> tuple[list[Any], list[Any]]:

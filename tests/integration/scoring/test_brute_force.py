@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from itertools import count
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -44,6 +45,8 @@ RULES = (
     Rules(time_zone="Asia/Tehran"),
     Rules(time_zone="America/New_York", roll_ups=(("wave",),)),
     Rules(minimum_n=1),
+    Rules(one_per_person=True),
+    Rules(one_per_person=True, time_zone="Asia/Tehran", formulas={"s1": {"csat": "mean"}}),
     Rules(roll_ups=(("issue",), ("channel", "issue", "product"))),
 )
 # Ages that matter: within each window, at its edges to the hour, in the previous one, beyond all, still to come.
@@ -78,6 +81,7 @@ def versions(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "channel": draw(st.sampled_from(["email", "x"])),
                 "wave": draw(st.sampled_from([None, "w1"])),
                 "said": draw(_said),
+                "customer_id": draw(st.sampled_from([None, UUID(int=1), UUID(int=2)])),
             }
         )
     if draw(st.booleans()) and draw(st.booleans()):

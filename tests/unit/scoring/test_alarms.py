@@ -1,7 +1,5 @@
 """When a change is real, when it is over, and what a silence is."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -23,9 +21,7 @@ def test_the_rules_hold_in_a_small_simulation() -> None:
 
 def test_a_look_adds_up_what_lies_between_its_edges() -> None:
     end = 500_000
-    edges = alerts.edges(end)
-    between = {pair: Tally(pair[1] - pair[0]) for pair in pairwise(edges)}
-    look = alerts.look_at("s", "nps", end, between)
+    look = alerts.look_at("s", "nps", end, lambda start, stop: Tally(stop - start))
     assert {days: tally.n for days, tally in look.recent.items()} == {7: 7 * 24, 14: 14 * 24}
     assert {tally.n for tally in look.base.values()} == {56 * 24}
 

@@ -43,7 +43,7 @@ revision: setup ## new migration: make revision SERVICE=scoring M="add windows"
 	@test -n "$(SERVICE)" && test -n "$(M)" || { echo 'usage: make revision SERVICE=scoring M="what changes"' >&2; exit 2; }
 	@$(BIN)/alembic -n "$(SERVICE)" revision --autogenerate -m "$(M)"
 
-bench-peers: setup ## closeloop's scoring beside Kafka Streams on one broker (Java 17 with javac, Maven); ARGS="--events 1000000"
+bench-peers: setup ## closeloop's scoring beside Kafka Streams, Bytewax, Quix Streams and Faust on one broker (Java 17 with javac, Maven); ARGS="--events 1000000 --only faust"
 	@$(BIN)/python -m tests.load.peers $(ARGS)
 
 bench-rebuild: setup ## other rules over five million answers under live traffic, and a restart; ARGS="--answers 10000000"

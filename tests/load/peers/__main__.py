@@ -1,86 +1,114 @@
 """`make bench-peers`: the equal job on one real Kafka broker, side by side on this machine; table and bench-peers.json.
 
-The topic is filled once with real `feedback.received.v1` events of 60 days; every contender reads it from the beginning
-to its end on the same cores, in alternating order, several times. Kafka Streams keeps counts per touchpoint, department
-and window of seven days that begins every day; closeloop keeps those sums, every answer besides (for corrections), and
-publishes scores with intervals in five windows. A result counts where it equals a recount.
+A topic is filled once with real `feedback.received.v1` events of 60 days; every contender reads it from the beginning
+to its end on the same cores, in alternating order, several times; the slow ones read a topic of their own with a share
+of the events. Then each is killed, started again and counts one event more in every partition. The others keep counts
+per touchpoint, department and window of seven days that begins every day; closeloop keeps those sums, every answer
+besides (for corrections and duplicates), and publishes scores with intervals in five windows. A result counts where it
+equals a recount. What cannot be installed or does not run is a line of the table.
 """
 
 import argparse
 import asyncio
+import functools
 import json
-import platform
-import statistics
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.kafka.broker import KafkaBroker, kafka_version
+from deploy.kafka.broker import KafkaBroker
 from shared.contracts.topics import FEEDBACK_RECEIVED
 from shared.db.embedded import EmbeddedPostgres
-from tests.load.peers import closeloop, streams
-from tests.load.peers.measure import Run
+from tests.load.peers import closeloop, frameworks, measure, streams
+from tests.load.peers.frameworks import FRAMEWORKS, Framework
+from tests.load.peers.measure import Failed, Job, Run
+from tests.load.peers.report import circumstances, table
 from tests.load.peers.topic import Recount, fill
 from tests.support.postgres import data_folder, make_template, running_server
 
 OUTPUT = Path("bench-peers.json")
-EVENTS, ROUNDS, LIMIT_SECONDS = 3_000_000, 3, 600.0
-Contender = Callable[[int], Awaitable[Run]]
+EVENTS, ROUNDS, LIMIT_SECONDS = 3_000_000, 3, 300.0
+LEAST_EVENTS = 10_000  # fewer are over before a process has started
 
 
-def contenders(postgres: EmbeddedPostgres, servers: str, recount: Recount, folder: Path) -> dict[str, Contender | str]:
-    """Name → how to run it for the n-th time, or why it cannot be run here."""
+@dataclass(frozen=True)
+class Contender:
+    """`install` says why it cannot be run here; `job` makes the job of the n-th round on a topic."""
+
+    name: str
+    install: Callable[[], str | None]
+    job: Callable[[Recount, int], AbstractAsyncContextManager[Job]]
+    divisor: int = 1
+
+
+def contenders(postgres: EmbeddedPostgres, servers: str, folder: Path) -> list[Contender]:
+    """All of them; nothing is installed yet."""
 
     def ours(processes: int) -> Contender:
-        return lambda _: closeloop.run(postgres, servers, recount, processes, folder, LIMIT_SECONDS)
-
-    def theirs(guarantee: str) -> Contender:
-        return lambda n: streams.run(
-            folder, servers, FEEDBACK_RECEIVED.name, recount, f"{guarantee}-{n}", guarantee, LIMIT_SECONDS
+        name = f"closeloop, {processes} process{'es' if processes > 1 else ''}"
+        return Contender(
+            name, lambda: None, lambda recount, _: closeloop.job(postgres, servers, recount, processes, folder)
         )
 
-    missing = streams.build(folder)
-    found: dict[str, Contender | str] = {"closeloop, 1 process": ours(1), "closeloop, 2 processes": ours(2)}
-    for guarantee in ("exactly_once_v2", "at_least_once"):
-        found[f"Kafka Streams, {guarantee}"] = missing or theirs(guarantee)
+    def theirs(guarantee: str) -> Contender:
+        return Contender(
+            f"Kafka Streams, {guarantee}",
+            jars,
+            lambda recount, number: streams.job(folder, servers, recount, guarantee, number),
+        )
+
+    def python(framework: Framework) -> Contender:
+        return Contender(
+            framework.title,
+            lambda: frameworks.install(framework),
+            lambda recount, number: frameworks.job(framework, servers, recount, folder, number),
+            framework.divisor,
+        )
+
+    jars = functools.cache(lambda: streams.build(folder))
+    return [ours(1), ours(2), theirs("exactly_once_v2"), theirs("at_least_once"), *map(python, FRAMEWORKS)]
+
+
+async def topics(servers: str, chosen: list[Contender], events: int) -> dict[int, Recount]:
+    """By divisor: a topic with that share of the events. closeloop reads the one that bears its contract's name."""
+    found = {}
+    for divisor in sorted({contender.divisor for contender in chosen}):
+        share = min(events, max(LEAST_EVENTS, events // divisor))
+        name = FEEDBACK_RECEIVED.name if divisor == 1 else f"{FEEDBACK_RECEIVED.name}-{divisor}"
+        say(f"filling {name} with {share:,} events\n")
+        found[divisor] = await fill(servers, name, share)
     return found
 
 
-async def measured(chosen: Mapping[str, Contender], rounds: int) -> dict[str, list[Run]]:
-    """All contenders in turn, forwards and backwards."""
-    runs: dict[str, list[Run]] = {name: [] for name in chosen}
+async def measured(
+    chosen: list[Contender], rounds: int, broker: KafkaBroker, filled: Mapping[int, Recount]
+) -> tuple[dict[str, list[Run]], dict[str, str]]:
+    """All contenders in turn, forwards and backwards: their runs, and why those that failed did."""
+    runs: dict[str, list[Run]] = {contender.name: [] for contender in chosen}
+    failed: dict[str, str] = {}
     for number in range(rounds):
-        for name in list(chosen)[:: -1 if number % 2 else 1]:
-            sys.stdout.write(f"round {number + 1} of {rounds}: {name} … ")
-            sys.stdout.flush()
-            run = await chosen[name](number)
-            sys.stdout.write(f"{run.seconds:.1f} s, {'exact' if run.exact else 'NOT EXACT'}\n")
-            runs[name].append(run)
-    return runs
+        for contender in chosen[:: -1 if number % 2 else 1]:
+            if contender.name in failed:
+                continue
+            say(f"round {number + 1} of {rounds}: {contender.name} … ")
+            recount = filled[contender.divisor]
+            try:
+                async with contender.job(recount, number) as job:
+                    run = await measure.run(job, recount, broker.bootstrap, broker.pid or 0, LIMIT_SECONDS)
+            except Failed as error:
+                failed[contender.name] = str(error)
+                say(f"{error}\n")
+                continue
+            exact = "exact" if run.exact else "NOT EXACT"
+            say(f"{run.seconds:.1f} s, restart {run.restart_seconds:.1f} s, {exact}\n")
+            runs[contender.name].append(run)
+    return runs, failed
 
 
-def table(runs: Mapping[str, list[Run]], missing: Mapping[str, str], events: int) -> str:
-    """Medians, and the spread of the speed."""
-    form = "{:<34} {:>9} {:>15} {:>8} {:>7} {:>9} {:>6}"
-    lines = [form.format("contender", "events/s", "spread", "CPU s/M", "beside", "peak MiB", "exact")]
-    for name, some in runs.items():
-        speeds = sorted(events / run.seconds for run in some)
-        lines.append(
-            form.format(
-                name,
-                f"{statistics.median(speeds):,.0f}",
-                f"{speeds[0]:,.0f}–{speeds[-1]:,.0f}",
-                f"{statistics.median(run.cpu_seconds for run in some) * 1e6 / events:.1f}",
-                f"{statistics.median(run.beside_seconds for run in some) * 1e6 / events:.1f}",
-                f"{statistics.median(run.peak_bytes for run in some) / 2**20:.0f}",
-                "yes" if all(run.exact for run in some) else "NO",
-            )
-        )
-    return "\n".join([*lines, *(f"{name:<34} not run: {reason}" for name, reason in missing.items())]) + "\n"
-
-
-async def bench(events: int, rounds: int) -> int:
-    """Fill, run, print; exit status 1 where a result is not exact."""
+async def bench(events: int, rounds: int, only: str) -> int:
+    """Install, fill, run, print; exit status 1 where a result is not exact."""
     with (
         data_folder() as data,
         data_folder() as work,
@@ -90,20 +118,26 @@ async def bench(events: int, rounds: int) -> int:
         broker = KafkaBroker(data)
         broker.start()
         try:
-            sys.stdout.write(f"filling {FEEDBACK_RECEIVED.name} with {events:,} events …\n")
-            recount = await fill(broker.bootstrap, FEEDBACK_RECEIVED.name, events)
-            found = contenders(postgres, broker.bootstrap, recount, work)
-            chosen = {name: one for name, one in found.items() if not isinstance(one, str)}
-            missing = {name: one for name, one in found.items() if isinstance(one, str)}
-            runs = await measured(chosen, rounds)
+            found = [one for one in contenders(postgres, broker.bootstrap, work) if only.lower() in one.name.lower()]
+            missing = {one.name: reason for one in found if (reason := one.install())}
+            chosen = [one for one in found if one.name not in missing]
+            filled = await topics(broker.bootstrap, chosen, events)
+            runs, failed = await measured(chosen, rounds, broker, filled)
         finally:
             broker.stop()
-    versions = {"python": platform.python_version(), "kafka": kafka_version(), "machine": platform.platform()}
-    sys.stdout.write("\n" + table(runs, missing, events))
+    failed |= missing
+    around = circumstances()
+    say("\n" + table(runs, failed) + "\n" + "".join(f"{name}: {value}\n" for name, value in around.items()))
     plain = {name: [vars(run) for run in some] for name, some in runs.items()}
-    OUTPUT.write_text(json.dumps({"events": events, "versions": versions, "runs": plain, "missing": missing}, indent=1))
-    sys.stdout.write(f"{versions}; written to {OUTPUT}\n")
+    OUTPUT.write_text(json.dumps({"circumstances": around, "runs": plain, "failed": failed}, indent=1))
+    say(f"written to {OUTPUT}\n")
     return 0 if all(run.exact for some in runs.values() for run in some) else 1
+
+
+def say(text: str) -> None:
+    """At once: a run takes long."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def main() -> int:
@@ -111,8 +145,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=EVENTS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--only", default="", help="contenders whose name contains this")
     chosen = parser.parse_args()
-    return asyncio.run(bench(chosen.events, chosen.rounds))
+    return asyncio.run(bench(chosen.events, chosen.rounds, chosen.only))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
 """closeloop's contender: its scoring service as processes, on the roll-up that the job is about."""
 
-import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
 import numpy as np
 
 from shared.db.embedded import EmbeddedPostgres
-from tests.load.peers import measure
-from tests.load.peers.measure import Run
+from tests.load.peers.measure import Job, Process
 from tests.load.peers.topic import WORKSPACE, Recount
 from tests.support.postgres import fresh_database
 
@@ -25,11 +25,47 @@ where s.touchpoint is not null and s.department is not null"""
 _A_DAY = 86_400
 
 
-async def run(
-    postgres: EmbeddedPostgres, servers: str, recount: Recount, processes: int, logs: Path, limit_seconds: float
-) -> Run:
-    """Count the whole topic with so many processes on a fresh database: every answer kept, every score published."""
-    events = int(recount.counts[:, :, 0].sum())
+@dataclass(frozen=True)
+class _Scoring:
+    environment: dict[str, str]
+    logs: list[Path]
+    connection: "asyncpg.Connection[asyncpg.Record]"
+    database: int
+    recount: Recount
+
+    def start(self) -> list[Process]:
+        return [self._process(log) for log in self.logs]
+
+    def _process(self, log: Path) -> Process:
+        with log.open("w") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "services.scoring"],
+                env={**os.environ, **self.environment},
+                stdout=output,
+                stderr=output,
+            )
+
+    async def counted(self) -> int:
+        row = await self.connection.fetchrow(
+            "select next_row, published_row from scoring.progress where workspace = $1", WORKSPACE
+        )
+        return min(row) if row else 0
+
+    async def is_exact(self) -> bool:
+        recount = self.recount
+        numbers = {recount.key_of(number): number for number in range(len(recount.counts))}
+        first = int(recount.first_day.timestamp()) // _A_DAY
+        found = np.zeros_like(recount.counts)
+        for touchpoint, department, day, *sums in await self.connection.fetch(_SUMS):
+            found[numbers[touchpoint, department], day - first] = sums
+        return bool((found == recount.counts).all())
+
+
+@asynccontextmanager
+async def job(
+    postgres: EmbeddedPostgres, servers: str, recount: Recount, processes: int, logs: Path
+) -> AsyncIterator[Job]:
+    """So many processes on a fresh database: every answer kept, every score published."""
     with fresh_database(postgres) as url:
         connection = await asyncpg.connect(url)
         try:
@@ -38,52 +74,8 @@ async def run(
             )
             folder = await connection.fetchval("show data_directory")
             server = int(Path(folder, "postmaster.pid").read_text().split()[0])
-            before = measure.tree_cpu_seconds(server)
-            started = [_start(url, servers, logs / f"closeloop-{n}.log") for n in range(processes)]
-            try:
-                return await _measured(connection, started, events, recount, server, before, limit_seconds)
-            finally:
-                for process in started:
-                    process.send_signal(signal.SIGTERM)
-                for process in started:
-                    await asyncio.to_thread(process.wait, 30)
+            own = {"DATABASE_URL": url, "BUS_URL": f"kafka://{servers}", "HTTP_PORT": "0", "LOG_LEVEL": "warning"}
+            files = [logs / f"closeloop-{n}.log" for n in range(processes)]
+            yield _Scoring(own, files, connection, server, recount)
         finally:
             await connection.close()
-
-
-def _start(url: str, servers: str, log: Path) -> "subprocess.Popen[bytes]":
-    own = {"DATABASE_URL": url, "BUS_URL": f"kafka://{servers}", "HTTP_PORT": "0", "LOG_LEVEL": "warning"}
-    with log.open("w") as output:
-        return subprocess.Popen(
-            [sys.executable, "-m", "services.scoring"], env={**os.environ, **own}, stdout=output, stderr=output
-        )
-
-
-async def _measured(
-    connection: "asyncpg.Connection[asyncpg.Record]",
-    started: "list[subprocess.Popen[bytes]]",
-    events: int,
-    recount: Recount,
-    server: int,
-    before: float,
-    limit_seconds: float,
-) -> Run:
-    async def through() -> bool:
-        row = await connection.fetchrow(
-            "select next_row, published_row from scoring.progress where workspace = $1", WORKSPACE
-        )
-        return row is not None and tuple(row) == (events, events)
-
-    seconds = await measure.until(through, lambda: all(one.poll() is None for one in started), limit_seconds)
-    pids = [process.pid for process in started]
-    cost = measure.cpu_seconds(pids), measure.tree_cpu_seconds(server) - before, measure.peak_bytes(pids)
-    return Run(seconds, *cost, exact=await _is_exact(connection, recount))
-
-
-async def _is_exact(connection: "asyncpg.Connection[asyncpg.Record]", recount: Recount) -> bool:
-    numbers = {recount.key_of(number): number for number in range(len(recount.counts))}
-    first = int(recount.first_day.timestamp()) // _A_DAY
-    found = np.zeros_like(recount.counts)
-    for touchpoint, department, day, *sums in await connection.fetch(_SUMS):
-        found[numbers[touchpoint, department], day - first] = sums
-    return bool((found == recount.counts).all())

@@ -1,24 +1,20 @@
 """Kafka Streams' contender (kafka_streams/Job.java): jars by Maven, compiled by the JDK."""
 
-import asyncio
 import shutil
-import signal
-import struct
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.kafka.broker import find_java
-from tests.load.peers import measure
-from tests.load.peers.measure import Run
-from tests.load.peers.topic import PARTITIONS, Recount
+from tests.load.peers import windows
+from tests.load.peers.measure import Job, Process
+from tests.load.peers.topic import Recount
 
 _SOURCE = Path(__file__).with_name("kafka_streams")
-_WINDOW_DAYS = 7
-_A_DAY_MS = 86_400_000
-_READ_SECONDS = 3.0
 
 
 def build(folder: Path) -> str | None:
@@ -38,54 +34,41 @@ def build(folder: Path) -> str | None:
     return None
 
 
-async def run(built: Path, servers: str, topic: str, recount: Recount, name: str, guarantee: str, limit: float) -> Run:
-    """The whole topic under a guarantee (`exactly_once_v2` or `at_least_once`)."""
-    events = int(recount.counts[:, :, 0].sum())
-    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
-    await admin.start()
-    await admin.create_topics([NewTopic(f"{name}-out", PARTITIONS, 1, topic_configs={"retention.ms": "-1"})])
-    process = _start(built, name, servers, topic, f"{name}-out", name, guarantee, str(built / f"{name}-state"))
-    try:
+@dataclass(frozen=True)
+class _Streams:
+    built: Path
+    servers: str
+    name: str
+    guarantee: str
+    recount: Recount
+    admin: AIOKafkaAdminClient
+    database = None
 
-        async def through() -> bool:
-            offsets = await admin.list_consumer_group_offsets(name)
-            return sum(max(0, one.offset) for one in offsets.values()) >= events
+    @property
+    def logs(self) -> list[Path]:
+        return [self.built / f"{self.name}.log"]
 
-        seconds = await measure.until(through, lambda: process.poll() is None, limit)
-        cost = measure.cpu_seconds([process.pid]), 0.0, measure.peak_bytes([process.pid])
-    finally:
-        process.send_signal(signal.SIGTERM)
-        await asyncio.to_thread(process.wait, 60)
-        await admin.close()
-    return Run(seconds, *cost, exact=await _is_exact(servers, f"{name}-out", recount))
+    @property
+    def output(self) -> str:
+        return f"{self.name}-out"
+
+    def start(self) -> list[Process]:
+        arguments = self.servers, self.recount.topic, self.output, self.name, self.guarantee
+        paths = f"{self.built / 'classes'}:{self.built / 'jars'}/*"
+        command = [find_java(), "-Xmx1g", "-cp", paths, "Job", *arguments, str(self.built / f"{self.name}-state")]
+        with self.logs[0].open("w") as log:
+            return [subprocess.Popen(command, stdout=log, stderr=log)]
+
+    async def counted(self) -> int:
+        return await windows.committed(self.admin, self.name, self.recount.topic)
+
+    async def is_exact(self) -> bool:
+        return await windows.is_exact(self.servers, self.output, self.recount)
 
 
-def _start(built: Path, name: str, *arguments: str) -> "subprocess.Popen[bytes]":
-    paths = f"{built / 'classes'}:{built / 'jars'}/*"
-    with (built / f"{name}.log").open("w") as log:
-        return subprocess.Popen([find_java(), "-Xmx1g", "-cp", paths, "Job", *arguments], stdout=log, stderr=log)
-
-
-async def _is_exact(servers: str, topic: str, recount: Recount) -> bool:
-    """The last record of each key and window against the recount, window by window."""
-    consumer = AIOKafkaConsumer(
-        topic, bootstrap_servers=servers, auto_offset_reset="earliest", isolation_level="read_committed"
-    )
-    await consumer.start()
-    last: dict[bytes, bytes] = {}
-    try:
-        while batch := await consumer.getmany(timeout_ms=int(_READ_SECONDS * 1000), max_records=20_000):
-            last |= {record.key: record.value for records in batch.values() for record in records}
-    finally:
-        await consumer.stop()
-    numbers = {"|".join(recount.key_of(number)): number for number in range(len(recount.counts))}
-    first = int(recount.first_day.timestamp() * 1000)
-    found = set()
-    for key, value in last.items():
-        number = numbers[key[:-8].decode()]
-        day = (struct.unpack(">q", key[-8:])[0] - first) // _A_DAY_MS
-        days = recount.counts[number, max(0, day) : max(0, day + _WINDOW_DAYS)]
-        if struct.unpack(">iii", value) != tuple(days.sum(axis=0).tolist()):
-            return False
-        found.add((number, day))
-    return len(found) >= len(recount.counts) * recount.counts.shape[1]
+@asynccontextmanager
+async def job(built: Path, servers: str, recount: Recount, guarantee: str, number: int) -> AsyncIterator[Job]:
+    """The n-th run under a guarantee (`exactly_once_v2` or `at_least_once`), with a group and a state of its own."""
+    name = f"streams-{guarantee}-{number}"
+    async with windows.output_topic(servers, f"{name}-out") as admin:
+        yield _Streams(built, servers, name, guarantee, recount, admin)

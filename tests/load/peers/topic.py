@@ -30,10 +30,17 @@ _LATE_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Recount:
-    """`counts[key, day]` is (answers, promoters, detractors); day 0 is `first_day`, a key is touchpoint|department."""
+    """What is in `topic`: `counts[key, day]` is (answers, promoters, detractors); day 0 is `first_day`, a key is
+    touchpoint|department."""
 
+    topic: str
     first_day: datetime
     counts: NDArray[np.int64]
+
+    @property
+    def events(self) -> int:
+        """All of them."""
+        return int(self.counts[:, :, 0].sum())
 
     @staticmethod
     def key_of(number: int) -> tuple[str, str]:
@@ -50,11 +57,8 @@ async def fill(servers: str, topic: str, events: int, seed: int = 1) -> Recount:
     await admin.create_topics([NewTopic(topic, PARTITIONS, 1, topic_configs=kept)])
     await admin.close()
     first_day = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS - 1)
-    recount = Recount(first_day, np.zeros((len(TOUCHPOINTS) * len(DEPARTMENTS), DAYS, 3), dtype=np.int64))
-    producer = AIOKafkaProducer(
-        bootstrap_servers=servers, acks="all", enable_idempotence=True, max_batch_size=1 << 20, compression_type="lz4"
-    )
-    await producer.start()
+    recount = Recount(topic, first_day, np.zeros((len(TOUCHPOINTS) * len(DEPARTMENTS), DAYS, 3), dtype=np.int64))
+    producer = await _producer(servers)
     batches = [producer.create_batch() for _ in range(PARTITIONS)]
     sent = []
     for partition, message in _messages(events, recount, random.Random(seed)):
@@ -69,6 +73,27 @@ async def fill(servers: str, topic: str, events: int, seed: int = 1) -> Recount:
     await asyncio.gather(*sent)
     await producer.stop()
     return recount
+
+
+async def append(servers: str, recount: Recount) -> None:
+    """One event more in every partition, of the last day's first second; the recount knows."""
+    producer, dice = await _producer(servers), random.Random()
+    for key in range(PARTITIONS):
+        moment = recount.first_day + timedelta(days=DAYS - 1)
+        message = _message(*recount.key_of(key), 10, moment, dice)
+        await producer.send_and_wait(
+            recount.topic, message.value, message.key, partition=key % PARTITIONS, headers=list(message.headers)
+        )
+        recount.counts[key, DAYS - 1] += (1, 1, 0)
+    await producer.stop()
+
+
+async def _producer(servers: str) -> AIOKafkaProducer:
+    producer = AIOKafkaProducer(
+        bootstrap_servers=servers, acks="all", enable_idempotence=True, max_batch_size=1 << 20, compression_type="lz4"
+    )
+    await producer.start()
+    return producer
 
 
 def _messages(events: int, recount: Recount, dice: random.Random) -> Iterator[tuple[int, Message]]:

@@ -1,5 +1,5 @@
 // The Kafka Streams contender: answers, promoters and detractors per touchpoint and department in windows of seven days
-// that begin every day, a record per changed window to a topic. Run by tests/load/peers/kafka_streams.py.
+// that begin every day, a record per changed window to a topic. Run by tests/load/peers/streams.py.
 import com.fasterxml.jackson.core.JsonFactory;
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
@@ -100,6 +100,12 @@ public final class Job {
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, 2);
         settings.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, 10 * 1024 * 1024);
         settings.put(StreamsConfig.REPLICATION_FACTOR_CONFIG, 1);
+        // As closeloop's consumers: how long a group waits for a member that died.
+        settings.put(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG, 15_000);
+        if (arguments[4].equals(StreamsConfig.AT_LEAST_ONCE)) {
+            // Its default, 30 s, would be most of what the clock shows; exactly-once commits every 100 ms by itself.
+            settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 1_000);
+        }
         settings.put(ConsumerConfig.AUTO_OFFSET_RESET_CONFIG, "earliest");
 
         StreamsBuilder builder = new StreamsBuilder();

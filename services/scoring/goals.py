@@ -1,20 +1,20 @@
 """Use cases of targets: set, take back, and see how far away they are and what they would take."""
 
+from collections import defaultdict
 from dataclasses import dataclass
 from datetime import date
 
 from services.scoring.domain import scores
-from services.scoring.domain.rules import Rules
-from services.scoring.domain.scores import Score, Tally
+from services.scoring.domain.scores import Score, Segments, Tally
 from services.scoring.domain.targets import Outlook, Reach, reach
-from services.scoring.domain.windows import HOURS_A_DAY, Grid, spans_between
+from services.scoring.domain.windows import HOURS_A_DAY, Bounds, Grid, spans_between
 from services.scoring.repository import progress, reading, targets
 from services.scoring.repository.common import database_now
 from services.scoring.repository.targets import Target
 from services.scoring.service import Now
 from shared.contracts.score_updated import Window
 from shared.core.errors import Fault, InvalidInput, NotFound
-from shared.db.database import Database, Reader
+from shared.db.database import Database
 
 MOST_TARGETS = 1000
 _FAR = 1e9
@@ -72,38 +72,52 @@ class Goals:
             rules = standing.ruled.rules
             hour = rules.grid.hour_of(await self._now(reader))
             minimum_n = rules.minimum_n or self._minimum_n
-            return [
-                await self._goal(reader, standing.generation, rules, hour, target, minimum_n)
-                for target in await targets.all_of(reader, workspace)
-            ]
-
-    async def _goal(
-        self, reader: Reader, generation: int, rules: Rules, hour: int, target: Target, minimum_n: int
-    ) -> Goal:
-        grid = rules.grid
-        bound = grid.bounds(hour)[target.window]
-        kept_from = min(bound.end, max(bound.start, _start_on(grid, target.due, target.window)))
-        edges = sorted({bound.start, kept_from, bound.end})
-        key = target.key
-        spans = spans_between(edges)
-        found = await reading.sums(reader, key.workspace, generation, [key], spans, one_per_person=rules.one_per_person)
-        sums, end = found[key], len(edges) - 1
-        whole = scores.window_sums(sums, range(end))
-        measure = scores.leading_measure(key.metric, whole)
-        tally = whole.get(measure, Tally())
-        score = scores.score_by(measure, tally, None, minimum_n)
-        distance = None if score.value is None else round(score.value - target.value, 4)
-        if measure != "nps" or tally.n == 0:
-            return Goal(target, score, distance, None)
-        kept = scores.window_sums(sums, range(edges.index(kept_from), end))
-        kept_tally = kept.get(measure, Tally())
-        hours_ahead = max(0, grid.hour_of_day(target.due) + HOURS_A_DAY - bound.end)
-        length = max(1, bound.end - bound.start)
-        coming = tally.n / length * min(hours_ahead, length if target.window.endswith("d") else hours_ahead)
-        outlook = Outlook(kept_tally.n, scores.value_of(measure, kept_tally) or 0.0, coming)
-        return Goal(target, score, distance, reach(tally.n, tally.top, tally.bottom, target.value, outlook))
+            known = await targets.all_of(reader, workspace)
+            # Those of one window and day are read together: a brand has many departments and few days to report on.
+            together: dict[tuple[Window, date], list[Target]] = defaultdict(list)
+            for target in known:
+                together[target.window, target.due].append(target)
+            goals: dict[Target, Goal] = {}
+            for (window, due), some in together.items():
+                frame = _Frame.of(rules.grid, hour, window, due)
+                keys, spans, one = [target.key for target in some], spans_between(frame.edges), rules.one_per_person
+                sums = await reading.sums(reader, workspace, standing.generation, keys, spans, one_per_person=one)
+                goals |= {target: _goal(target, frame, sums[target.key], minimum_n) for target in some}
+        return [goals[target] for target in known]
 
 
-def _start_on(grid: Grid, day: date, window: Window) -> int:
-    """The hour with which the window begins that ends with a day."""
-    return grid.day_bounds(day, window).start
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A window as it is, and what of it will still be in it on the day of a target."""
+
+    bound: Bounds
+    kept_from: int
+    hours_ahead: int
+    is_rolling: bool
+
+    @staticmethod
+    def of(grid: Grid, hour: int, window: Window, due: date) -> "_Frame":
+        bound = grid.bounds(hour)[window]
+        kept_from = min(bound.end, max(bound.start, grid.day_bounds(due, window).start))
+        hours_ahead = max(0, grid.hour_of_day(due) + HOURS_A_DAY - bound.end)
+        return _Frame(bound, kept_from, hours_ahead, window.endswith("d"))
+
+    @property
+    def edges(self) -> list[int]:
+        return sorted({self.bound.start, self.kept_from, self.bound.end})
+
+
+def _goal(target: Target, frame: _Frame, sums: Segments, minimum_n: int) -> Goal:
+    end = len(frame.edges) - 1
+    whole = scores.window_sums(sums, range(end))
+    measure = scores.leading_measure(target.key.metric, whole)
+    tally = whole.get(measure, Tally())
+    score = scores.score_by(measure, tally, None, minimum_n)
+    distance = None if score.value is None else round(score.value - target.value, 4)
+    if measure != "nps" or tally.n == 0:
+        return Goal(target, score, distance, None)
+    kept = scores.window_sums(sums, range(frame.edges.index(frame.kept_from), end)).get(measure, Tally())
+    length = max(1, frame.bound.end - frame.bound.start)
+    ahead = min(frame.hours_ahead, length) if frame.is_rolling else frame.hours_ahead
+    outlook = Outlook(kept.n, scores.value_of(measure, kept) or 0.0, tally.n / length * ahead)
+    return Goal(target, score, distance, reach(tally.n, tally.top, tally.bottom, target.value, outlook))

@@ -8,6 +8,7 @@ import pytest
 
 from services.scoring.domain.series import SeriesKey
 from services.scoring.goals import Goals
+from services.scoring.repository import reading
 from services.scoring.repository.targets import Target
 from services.scoring.service import ScoringService
 from shared.bus import Bus
@@ -25,6 +26,33 @@ SUPPORT = SeriesKey("acme", "nps", "transactional", (("department", "support"),)
 
 def due(days: int) -> str:
     return (now().date() + timedelta(days=days)).isoformat()
+
+
+async def test_many_targets_are_read_together(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    sums = reading.sums
+
+    async def counting(*given: Any, **more: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return await sums(*given, **more)
+
+    monkeypatch.setattr(reading, "sums", counting)
+    async with scoring(database_url) as (service, database):
+        log = [answered(n, rating("nps", n % 11), at=NOW, department=f"d{n % 30}") for n in range(120)]
+        await deliver(service, database, log)
+        goals, asked = Goals(database, minimum_n=1), 0
+        for n in range(30):
+            place = SeriesKey("acme", "nps", "transactional", (("department", f"d{n}"),))
+            for later in (30, 120):
+                await goals.put(Target(place, "30d", NOW.date() + timedelta(days=later), n))
+        found = await goals.all_of("acme")
+    assert asked == 2
+    assert {goal.score.n for goal in found} == {4}
+    assert len({goal.target for goal in found}) == 60
+    assert {goal.distance for goal in found if goal.target.value == 0} == {
+        goal.score.value for goal in found if goal.target.value == 0
+    }
 
 
 async def test_a_target_is_set_seen_and_taken_back(client: httpx.AsyncClient, bus: Bus, database_url: str) -> None:

@@ -32,8 +32,10 @@ async def keep(uow: UnitOfWork, book: Book, rows: Rows, origin: Ints, question: 
     persons = list({person for person, _ in changes})
     before = await kept.load(uow, book.workspace, book.generation, persons)
     after = {person: set(before.get(person, ())) for person in persons}
-    for (person, given), by in changes.items():
-        (after[person].add if by > 0 else after[person].discard)(given)
+    for (person, given), by in sorted(changes.items(), key=lambda change: change[1]):  # what goes, goes first
+        after[person] = {one for one in after[person] if one[:2] != given[:2]}
+        if by > 0:
+            after[person].add(given)
     sums = moved(before, after)
     gone = [(person, one) for person in persons for one in set(before.get(person, ())) - after[person]]
     new = [(person, one) for person in persons for one in after[person] - set(before.get(person, ()))]

@@ -3,16 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from math import floor, log10
 
 from markupsafe import Markup
 
 from services.scoring.domain.report import ReportScore, Week
 from services.scoring.page.wording import Wording
 
-_WIDTH, _HEIGHT = 460, 200
-_TOP, _BOTTOM, _INNER, _OUTER = 14, 30, 44, 18
+_WIDTH, _HEIGHT = 400, 190
+_TOP, _BOTTOM, _INNER, _OUTER = 14, 30, 52, 12
 _LABELS = 5
-_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 25, 50)
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,15 @@ def weekly_chart(one: ReportScore, say: Wording) -> Markup:
         *_line(frame, one.weeks, one.score.minimum_n),
     ]
     title = say.text("chart.title", name=say.score_name(one)).striptags()
-    told = (f"{say.short_day(week.start)}: {say.axis(one.score.formula, week.value or 0)}" for week in known)
+    told = (_told(week, one.score.formula, say) for week in known)
     return Markup(
         '<svg class="chart" viewBox="0 0 {} {}" role="img" aria-label="{}"><title>{}</title><desc>{}</desc>{}</svg>'
     ).format(_WIDTH, _HEIGHT, title, title, "; ".join(told), Markup("").join(parts))
+
+
+def _told(week: Week, formula: str, say: Wording) -> str:
+    value, n = say.axis(formula, week.value or 0), say.plain(week.n)
+    return say.text("chart.point", day=say.short_day(week.start), value=value, n=n).striptags()
 
 
 def _scale(one: ReportScore, known: Sequence[Week]) -> tuple[float, float, float]:
@@ -61,8 +66,10 @@ def _scale(one: ReportScore, known: Sequence[Week]) -> tuple[float, float, float
     values += [bound for week in known if week.interval for bound in (week.interval.low, week.interval.high)]
     values += [one.target.value] if one.target else []
     low, high = min(values), max(values)
-    wanted = max(high - low, 0.2) / _LABELS
-    step = next((step for step in _STEPS if step >= wanted), _STEPS[-1])
+    # Not finer than the labels of the axis can tell.
+    wanted = max((high - low) / _LABELS, 0.1 if one.score.formula == "mean" else 1)
+    power = 10.0 ** floor(log10(wanted))
+    step = next((times * power for times in (1, 2, 5) if times * power >= wanted), 10 * power)
     first, last = step * (low // step), step * -(-high // step)
     return first, last if last > first else first + step, step
 
@@ -76,17 +83,19 @@ def _grid(frame: _Frame, one: ReportScore, say: Wording, step: float) -> Iterato
         yield Markup('<line class="grid" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(inner, outer, y, y)
         yield Markup('<text class="axis" direction="ltr" text-anchor="{}" x="{}" y="{}">{}</text>').format(
             "start" if frame.is_rtl else "end",
-            inner + (8 if frame.is_rtl else -8),
+            inner + (7 if frame.is_rtl else -7),
             y + 4,
             say.axis(one.score.formula, value),
         )
 
 
 def _days(frame: _Frame, weeks: Sequence[Week], say: Wording) -> Iterator[Markup]:
-    every = -(-len(weeks) // 5)
-    for number in range(0, len(weeks), every):
-        yield Markup('<text class="axis" direction="{}" text-anchor="middle" x="{}" y="{}">{}</text>').format(
-            say.direction, frame.x(number), _HEIGHT - 8, say.short_day(weeks[number].start)
+    every = -(-len(weeks) // _LABELS)
+    for place, number in enumerate(range(0, len(weeks), every)):
+        # Where there is little room, every other one is left out.
+        kind = "axis between" if place % 2 else "axis"
+        yield Markup('<text class="{}" direction="{}" text-anchor="middle" x="{}" y="{}">{}</text>').format(
+            kind, say.direction, frame.x(number), _HEIGHT - 8, say.short_day(weeks[number].start)
         )
 
 
@@ -111,6 +120,8 @@ def _band(frame: _Frame, weeks: Sequence[Week]) -> Iterator[Markup]:
         lower = [f"{frame.x(number)},{frame.y(interval.low)}" for number, interval in reversed(bounds)]
         if len(bounds) > 1:
             yield Markup('<polygon class="band" points="{}"/>').format(" ".join(upper + lower))
+        elif bounds:
+            yield Markup('<polyline class="spread" points="{} {}"/>').format(upper[0], lower[0])
 
 
 def _line(frame: _Frame, weeks: Sequence[Week], minimum_n: int) -> Iterator[Markup]:

@@ -1,7 +1,7 @@
 """Words, numbers and dates of a page in one language."""
 
 import json
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -10,16 +10,21 @@ from zoneinfo import ZoneInfo
 from markupsafe import Markup, escape
 
 from services.scoring.domain.report import Mover, QuarterReport, ReportScore
+from shared.contracts.score_updated import PreviousWindow
 
 Language = Literal["en", "tr", "fa"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+Comparison = Literal["none", "few", "unsure", "chance", "real"]
 
 _PERSIAN = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 # Language → (of thousands, of decimals).
 _SEPARATORS: dict[Language, tuple[str, str]] = {"en": (",", "."), "tr": (".", ","), "fa": ("٬", "٫")}
 # How many decimals a value of a metric is told by; the others are whole numbers.
 _DECIMALS = {"mean": 2, "top_two": 1}
-REAL = 0.05
+_MOST_DECIMALS = 4
+_REAL = 0.05
+# Embeddings, overrides and isolates: one that closes an isolate would let a name leave its <bdi>.
+_DIRECTING = dict.fromkeys([*range(0x202A, 0x202F), *range(0x2066, 0x206A)])
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -57,7 +62,7 @@ class Wording:
 
     def name(self, text: str) -> Markup:
         """What somebody wrote, with a direction of its own."""
-        return Markup("<bdi>{}</bdi>").format(text)
+        return Markup("<bdi>{}</bdi>").format(undirected(text))
 
     # Numbers
 
@@ -77,17 +82,27 @@ class Wording:
         """A share, with the sign where the language has it."""
         return _left_to_right(self._percent(self.plain(value, decimals, signed=signed)))
 
-    def _percent(self, digits: str) -> str:
-        return f"%{digits}" if self.language == "tr" else f"{digits}٪" if self.language == "fa" else f"{digits}%"
+    def _percent(self, text: str) -> str:
+        digits = text.lstrip("+−")
+        sign = text.removesuffix(digits)
+        return sign + (f"%{digits}" if self.language == "tr" else f"{digits}{'٪' if self.language == 'fa' else '%'}")
 
-    def value(self, formula: str, value: float, *, signed: bool = False) -> Markup:
+    def value(self, formula: str, value: float) -> Markup:
         """A score: a share in percent, a mean with decimals, anything else a whole number."""
-        digits = self.plain(value, _DECIMALS.get(formula, 0), signed=signed)
-        return _left_to_right(self._percent(digits) if formula == "top_two" and not signed else digits)
+        digits = self.plain(value, _DECIMALS.get(formula, 0))
+        return _left_to_right(self._percent(digits) if formula == "top_two" else digits)
+
+    def points(self, formula: str, value: float, *, signed: bool = False) -> Markup:
+        """A difference of two scores, with so many decimals that what is there does not look like nothing."""
+        decimals = _DECIMALS.get(formula, 0)
+        while value and not round(abs(value), decimals) and decimals < _MOST_DECIMALS:
+            decimals += 1
+        return self.number(value, decimals, signed=signed)
 
     def axis(self, formula: str, value: float) -> str:
-        """The same beside an axis."""
-        return self.plain(value, 1 if formula == "mean" else 0)
+        """A score beside an axis."""
+        digits = self.plain(value, 1 if formula == "mean" else 0)
+        return self._percent(digits) if formula == "top_two" else digits
 
     def duration(self, seconds: float) -> Markup:
         """About how long, in the two units that matter."""
@@ -124,14 +139,14 @@ class Wording:
     def quarter(self, report: QuarterReport) -> Markup:
         """Which quarter."""
         year, number = report.quarter.split("-Q")
-        return self.text("quarter", number=self._digits(int(number)), year=self._digits(int(year)))
+        return self.text("quarter", number=self._words["quarters"][int(number) - 1], year=self._digits(int(year)))
 
     def period(self, report: QuarterReport) -> Markup:
         """From when to when, and whether it is over."""
-        zone = ZoneInfo(report.time_zone)
-        first = report.start.astimezone(zone).date()
-        last = report.end.astimezone(zone).date() - timedelta(days=1)
-        days = {"start": self.day(first), "end": self.day(last)}
+        days = {
+            "start": self.day_of(report.start, report),
+            "end": self.day_of(report.end - timedelta(seconds=1), report),
+        }
         return (
             self.text("period.over", **days)
             if report.is_over
@@ -140,8 +155,11 @@ class Wording:
 
     def until(self, report: QuarterReport) -> Markup:
         """The day of the last answers that are in it."""
-        last_moment = report.as_of.astimezone(ZoneInfo(report.time_zone)) - timedelta(seconds=1)
-        return self.day(last_moment.date())
+        return self.day_of(report.as_of - timedelta(seconds=1), report)
+
+    def day_of(self, moment: datetime, report: QuarterReport) -> Markup:
+        """The day of a moment by the calendar of the report."""
+        return self.day(moment.astimezone(ZoneInfo(report.time_zone)).date())
 
     def score_name(self, one: ReportScore | Mover) -> Markup:
         """A metric and what it was asked about."""
@@ -151,18 +169,31 @@ class Wording:
         """One honest sentence about a score."""
         score, name = one.score, self.score_name(one)
         if not score.n:
-            return self.text("summary.none", name=name)
+            unheard = score.sentiments is not None and score.sentiments.unknown
+            return self.text("summary.unheard" if unheard else "summary.none", name=name)
         if not score.reportable or score.value is None or score.interval is None:
             return self.text("summary.few", name=name, n=self.number(score.n), minimum=self.number(score.minimum_n))
         now = {"name": name, "value": self.value(score.formula, score.value), "interval": self.interval(one)}
-        before = score.previous
+        before, compared = score.previous, self.comparison(one, score.previous)
         if before is None or before.change is None:
             return self.text("summary.alone", **now)
-        if before.p_value is None or before.p_value >= REAL:
-            return self.text("summary.same", **now, change=self.value(score.formula, before.change, signed=True))
-        direction = "up" if before.change > 0 else "down"
-        points = self.number(abs(before.change), _DECIMALS.get(score.formula, 0))
-        return self.text(f"summary.{direction}", **now, change=points)
+        if compared == "few":
+            return self.text("summary.few_before", **now, n=self.number(before.n))
+        if compared == "real":
+            direction = "up" if before.change > 0 else "down"
+            return self.text(f"summary.{direction}", **now, change=self.points(score.formula, abs(before.change)))
+        change = self.points(score.formula, before.change, signed=True)
+        return self.text("summary.same" if compared == "chance" else "summary.unsure", **now, change=change)
+
+    def comparison(self, one: ReportScore, before: PreviousWindow | None) -> Comparison:
+        """What can be said of a change. Where too few answered then, nothing: it would tell what their score was."""
+        if before is None or before.change is None:
+            return "none"
+        if before.n < one.score.minimum_n:
+            return "few"
+        if before.p_value is None:
+            return "unsure"
+        return "real" if before.p_value < _REAL else "chance"
 
     def interval(self, one: ReportScore) -> Markup:
         """From … to …"""
@@ -174,9 +205,16 @@ class Wording:
 
     def moved(self, one: Mover) -> Markup:
         """Why a part moved a score: by its own change, or because its share changed."""
+        if not one.n or not one.previous_n:
+            return self.text("moved.gone" if one.previous_n else "moved.new")
         by_itself = abs(one.rate) >= abs(one.mix)
         better = "better" if one.points > 0 else "worse"
         return self.text(f"moved.{'rate' if by_itself else 'mix'}_{better}")
+
+
+def undirected(text: str) -> str:
+    """A name without characters that change the direction of what stands around it."""
+    return text.translate(_DIRECTING)
 
 
 def _left_to_right(text: str) -> Markup:

@@ -167,8 +167,8 @@ class ScoringService:
         return ledger
 
     async def _see_targets(self, uow: UnitOfWork, ledger: Ledger) -> None:
-        """What has got a target is published with it."""
-        due = Due(ledger.progress.next_row, ledger.progress.hour, "rebuild")
+        """What has got a target is published with it. No row tells of it: after a crash all is looked at."""
+        due = Due(-1, ledger.progress.hour, "rebuild")
         for series, window in await targets.taken_fresh(uow, ledger.workspace):
             ledger.due.setdefault((series.hex, window), due)
 

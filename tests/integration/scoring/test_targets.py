@@ -16,7 +16,18 @@ from shared.contracts.score_alerted import ScoreAlertedV1
 from shared.contracts.score_updated import ScoreUpdatedV1
 from shared.db.database import Database
 from tests.integration.scoring.serving import key, now, wait_for_n
-from tests.integration.scoring.support import HOUR, NOW, Clock, answered, deliver, outbox, publish_all, rating, scoring
+from tests.integration.scoring.support import (
+    HOUR,
+    NOW,
+    Clock,
+    answered,
+    deliver,
+    made_on,
+    outbox,
+    publish_all,
+    rating,
+    scoring,
+)
 from tests.support.harness import send
 from tests.support.poll import eventually
 
@@ -26,6 +37,18 @@ SUPPORT = SeriesKey("acme", "nps", "transactional", (("department", "support"),)
 
 def due(days: int) -> str:
     return (now().date() + timedelta(days=days)).isoformat()
+
+
+async def test_a_target_that_is_held_back_survives_a_crash(database_url: str) -> None:
+    """Its series was published a moment ago, so the target has to wait; then the process ends."""
+    async with scoring(database_url, interval_seconds=3600) as (service, database):
+        await deliver(service, database, [answered(1, rating("nps", 9), at=NOW, department="support")])
+        await Goals(database, minimum_n=1).put(Target(SUPPORT, "7d", NOW.date() + timedelta(days=9), 40))
+        await service.project("acme")
+        shown = SUPPORT.in_window("7d").name()
+        assert [e.data.target for e in await outbox(database) if e.data.series.name() == shown] == [None]
+        await publish_all(made_on(database))
+        assert [e.data.target for e in await outbox(database) if e.data.series.name() == shown] == [None, 40]
 
 
 async def test_many_targets_are_read_together(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

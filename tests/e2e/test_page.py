@@ -322,6 +322,10 @@ async def test_a_report_is_saved_and_carries_what_the_manager_says(
         await expect(box).to_have_value("")
         await page.get_by_label("Department", exact=True).select_option("support")
         await expect(box).to_have_value("دو صندلی خالی بود.\nTwo seats were <empty>.")
+        # Who opens the page next, with another key, finds nothing of it.
+        await page.get_by_role("button", name="Forget key").click()
+        assert await box.input_value() == ""
+        assert await page.locator("#report-department option").count() == 0
         assert watched.problems == []
 
 

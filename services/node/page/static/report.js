@@ -23,8 +23,12 @@ export class Report {
     this.#read();
   }
 
+  /** Nothing of it is left for who opens the page next. */
   stop() {
     this.#asked += 1;
+    byId('report-form').reset();
+    for (const id of ['report-department', 'report-quarter']) byId(id).replaceChildren();
+    this.#tell('');
   }
 
   get #chosen() {

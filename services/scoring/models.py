@@ -83,11 +83,7 @@ day = Table(
     Column("series", Uuid, nullable=False),
     Column("day", Integer, nullable=False),
     Column("measure", Text, nullable=False),
-    Column("n", Integer, nullable=False),
-    Column("top", Integer, nullable=False),
-    Column("bottom", Integer, nullable=False),
-    Column("total", Numeric, nullable=False),
-    Column("squares", Numeric, nullable=False),
+    *_sums(),
     Column("hours", LargeBinary, nullable=False),
     PrimaryKeyConstraint("workspace", "generation", "series", "day", "measure"),
 )

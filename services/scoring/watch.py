@@ -44,9 +44,8 @@ async def look(uow: UnitOfWork, ledger: Ledger, hour: int, minimum_n: int, rule_
     fresh = [watch.changed(change) for change in alerts.changes(looks, minimum_n)]
     over = [alert for alert in active if alert.kind in ("drop", "rise") and watch.is_over(alert)]
     if ledger.progress.looked // HOURS_A_DAY < (today := hour // HOURS_A_DAY):
-        heard = sorted(
-            one for one, key in keys.items() if "issue" not in dict(key.dimensions)
-        )  # no complaint: no alarm
+        # That nobody complains of something is no reason for an alert.
+        heard = sorted(one for one, key in keys.items() if "issue" not in dict(key.dimensions))
         silent = await _silent(uow, ledger, heard, today - 1)
         fresh += [watch.silence(series, count, usual) for series, (count, usual) in silent.items()]
         over += [alert for alert in active if alert.kind == "silence" and alert.series not in silent]

@@ -1,4 +1,4 @@
-"""Clients of a served scoring."""
+"""Scoring without its HTTP side, and clients of a served one."""
 
 from collections.abc import AsyncIterator
 
@@ -9,8 +9,21 @@ from shared.bus import Bus
 from shared.bus.connect import topics_of
 from shared.db.embedded import EmbeddedPostgres
 from tests.integration.scoring.serving import key, served
+from tests.integration.scoring.support import Clock, Made, scoring
 from tests.support.harness import started_bus
 from tests.support.postgres import fresh_database
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def made(database_url: str, clock: Clock) -> AsyncIterator[Made]:
+    """The service without its HTTP side, for which it is what `clock` says."""
+    async with scoring(database_url, clock=clock) as made:
+        yield made
 
 
 @pytest.fixture

@@ -40,6 +40,9 @@ METRICS = {
 }
 
 
+Made = tuple[ScoringService, Database]
+
+
 class Clock:
     """Stands at NOW until a test moves it by `by`, so that no hour turns unless a test says so."""
 

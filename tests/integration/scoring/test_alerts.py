@@ -1,14 +1,13 @@
 """An alert is raised for a real change, once, with what did most of it, and ends when nothing is left of it."""
 
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from services.scoring import service as service_module
-from services.scoring.service import ScoringService
 from shared.contracts.envelope import Event
 from shared.contracts.score_alerted import ScoreAlertedV1
 from shared.db.database import Database
@@ -16,29 +15,17 @@ from tests.integration.scoring.support import (
     HOUR,
     NOW,
     Clock,
+    Made,
     answered,
     deliver,
     made_on,
     outbox,
     publish_all,
     rating,
-    scoring,
 )
 
-Made = tuple[ScoringService, Database]
 GOOD, BAD = (10, 10, 9, 9, 9, 8, 8, 7, 5, 3), (10, 9, 8, 8, 7, 6, 6, 5, 3, 0)
 A_DAY = 40
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def made(database_url: str, clock: Clock) -> AsyncIterator[Made]:
-    async with scoring(database_url, clock=clock) as made:
-        yield made
 
 
 def days(first: int, last: int, web: tuple[int, ...], store: tuple[int, ...] = GOOD) -> Iterator[Event[Any]]:

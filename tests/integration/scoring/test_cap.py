@@ -1,7 +1,7 @@
 """Dimensions are open lists: beyond a cap further values share one series, and nothing is counted twice or lost."""
 
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
@@ -9,18 +9,13 @@ from services.scoring import ledger
 from services.scoring import service as service_module
 from services.scoring.domain.rules import Rules
 from services.scoring.service import ScoreFilter, ScoringService
-from shared.db.database import Database
 from shared.telemetry.metrics import OVER_CAP
-from tests.integration.scoring.support import NOW, answered, deliver, made_on, publish_all, rating, scoring
-
-Made = tuple[ScoringService, Database]
+from tests.integration.scoring.support import NOW, Made, answered, deliver, made_on, publish_all, rating
 
 
-@pytest.fixture
-async def made(database_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Made]:
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "MOST_VALUES", 3)
-    async with scoring(database_url) as made:
-        yield made
 
 
 async def by(service: ScoringService, *names: str) -> Mapping[str, int]:

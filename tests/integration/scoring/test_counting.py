@@ -1,7 +1,7 @@
 """Answers in, sums and due scores out, on a real database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -11,18 +11,19 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from services.scoring import ledger, models
 from services.scoring.service import ScoreFilter, ScoringService
 from shared.core.errors import BadRecord
-from shared.db.database import Database
 from shared.db.migrate import drift
-from tests.integration.scoring.support import NOW, answered, deliver, made_on, outbox, publish_all, rating, scoring
+from tests.integration.scoring.support import (
+    NOW,
+    Made,
+    answered,
+    deliver,
+    made_on,
+    outbox,
+    publish_all,
+    rating,
+)
 
-Made = tuple[ScoringService, Database]
 NPS = ScoreFilter(metric="nps", survey_type="transactional", windows=("7d",))
-
-
-@pytest.fixture
-async def made(database_url: str) -> AsyncIterator[Made]:
-    async with scoring(database_url) as made:
-        yield made
 
 
 async def scores(service: ScoringService, wanted: ScoreFilter = NPS, workspace: str = "acme") -> Mapping[str, Any]:

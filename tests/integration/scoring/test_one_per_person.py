@@ -1,6 +1,5 @@
 """Of several answers of a person to a survey the latest in a window counts, in every window that is asked of."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -18,30 +17,23 @@ from tests.integration.scoring.support import (
     HOUR,
     NOW,
     Clock,
+    Made,
     answered,
     deliver,
     made_on,
     outbox,
     publish_all,
     rating,
-    scoring,
 )
 
-Made = tuple[ScoringService, Database]
 ANNE, BORA = UUID(int=1), UUID(int=2)
 ONE_EACH = Rules(one_per_person=True)
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def made(database_url: str, clock: Clock) -> AsyncIterator[Made]:
-    async with scoring(database_url, clock=clock) as made:
-        await made[0].change_rules("acme", ONE_EACH)
-        yield made
+async def made(made: Made) -> Made:
+    await made[0].change_rules("acme", ONE_EACH)
+    return made
 
 
 def rated(n: int, value: int, days: float, person: UUID | None = ANNE, **fields: Any) -> Event[Any]:

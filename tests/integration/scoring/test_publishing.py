@@ -1,7 +1,6 @@
 """What goes out, when, and with which id; and the turn of the hour."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,10 +8,9 @@ import pytest
 
 from services.scoring import service as service_module
 from services.scoring.projector import Projector
-from services.scoring.service import ScoreFilter, ScoringService
+from services.scoring.service import ScoreFilter
 from shared.contracts.envelope import Event
 from shared.contracts.score_updated import ScoreUpdatedV1
-from shared.db.database import Database
 from shared.db.wakeup import Wakeups
 from shared.runtime.component import Component
 from shared.runtime.lease import Lease
@@ -20,6 +18,7 @@ from tests.integration.scoring.support import (
     HOUR,
     NOW,
     Clock,
+    Made,
     answered,
     brute_force,
     count_all,
@@ -32,19 +31,6 @@ from tests.integration.scoring.support import (
 )
 from tests.support.harness import running
 from tests.support.poll import eventually
-
-Made = tuple[ScoringService, Database]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-async def made(database_url: str, clock: Clock) -> AsyncIterator[tuple[ScoringService, Database]]:
-    async with scoring(database_url, clock=clock) as made:
-        yield made
 
 
 def all_of(events: list[Event[Any]], window: str) -> list[ScoreUpdatedV1]:

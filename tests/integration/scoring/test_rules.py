@@ -1,6 +1,5 @@
 """Other rules: answers are counted anew in the background, and the new sums take the place of the old in one step."""
 
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
 
@@ -11,9 +10,9 @@ from services.scoring.domain.rules import Rules
 from services.scoring.intake import Intake
 from services.scoring.service import ScoreFilter, ScoringService
 from shared.core.errors import InvalidInput
-from shared.db.database import Database
 from tests.integration.scoring.support import (
     NOW,
+    Made,
     answered,
     brute_force,
     count_all,
@@ -23,17 +22,9 @@ from tests.integration.scoring.support import (
     publish_all,
     rating,
     recorded,
-    scoring,
 )
 
-Made = tuple[ScoringService, Database]
 BY_PRODUCT = Rules(roll_ups=(("product",), ("product", "channel")))
-
-
-@pytest.fixture
-async def made(database_url: str) -> AsyncIterator[Made]:
-    async with scoring(database_url) as made:
-        yield made
 
 
 def history(first: int, last: int) -> list[Any]:

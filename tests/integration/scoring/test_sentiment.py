@@ -1,24 +1,15 @@
 """How messages sound, over all of them and by the issue that they raise."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 
-from services.scoring.service import ScoreFilter, ScoringService
+from services.scoring.service import ScoreFilter
 from shared.contracts.score_updated import ScoreUpdatedV1, Sentiments
 from shared.contracts.tags import Sentiment
 from shared.db.database import Database
-from tests.integration.scoring.support import NOW, answered, deliver, outbox, publish_all, rating, scoring, understood
+from tests.integration.scoring.support import NOW, Made, answered, deliver, outbox, publish_all, rating, understood
 
-Made = tuple[ScoringService, Database]
 BY_ISSUE = ScoreFilter(metric="sentiment", windows=("7d",), by=("issue",))
 SOUNDS: tuple[Sentiment, ...] = ("positive", "positive", "negative", "neutral", "unknown")
-
-
-@pytest.fixture
-async def made(database_url: str) -> AsyncIterator[Made]:
-    async with scoring(database_url) as made:
-        yield made
 
 
 async def latest(database: Database) -> dict[str, ScoreUpdatedV1]:

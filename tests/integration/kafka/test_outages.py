@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from uuid import uuid4
 
 import aiokafka.client
@@ -41,11 +42,18 @@ async def frozen(broker: KafkaBroker) -> AsyncIterator[None]:
     assert broker.pid
     os.kill(broker.pid, signal.SIGSTOP)
     try:
+        await eventually(lambda: stands_still(broker.pid or 0))
         yield
     finally:
         os.kill(broker.pid, signal.SIGCONT)
         host, port = broker.bootstrap.split(":")
         await eventually(lambda: answers(host, int(port)), timeout=20)
+
+
+def stands_still(pid: int) -> bool:
+    """Whether a signal to stop has reached every thread: on full cores one may go on for a while."""
+    stats = [Path(task, "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return all(stat.rsplit(")", 1)[1].split()[0] == "T" for stat in stats)
 
 
 async def test_a_frozen_broker_leaves_a_send_unknown_and_later_sends_work(

@@ -6,8 +6,7 @@ does not understand goes the whole way: there is one judge of what is poison, `c
 """
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -19,12 +18,11 @@ from services.scoring.domain.answers import (
     ROW,
     Block,
     Cause,
+    Numbering,
     Origin,
     Question,
-    Rows,
     Version,
     is_void,
-    microseconds,
     said_of,
     unsaid_of,
     version_of,
@@ -33,37 +31,30 @@ from shared.bus import codec
 from shared.bus.port import Record
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.feedback_routed import FeedbackRoutedV1
+from shared.core.clock import rfc3339
 from shared.core.errors import BadRecord
 
 _TYPE = ("ce_type", FeedbackReceivedV1.event_type.encode())
 # Headers that codec.encode writes always, in its order: the type is the fourth, the workspace the seventh.
 _LEAST_HEADERS = 8
 _MOST_REVISION = 2**62
-# So far from 1970 a float of seconds still tells every microsecond.
-_EXACT_SECONDS = 4e9
 # Distinct origins and questions that are remembered before it begins anew: they are an open list, memory is not.
 _MOST_KNOWN = 100_000
 _NOBODY = "00000000000000000000000000000000"
 
 
-class _Survey(msgspec.Struct, gc=False):
-    id: str
-    type: str
-    wave: str | None = None
-
-
-class _Rating(msgspec.Struct, gc=False):
-    metric: str
-    value: float
-    scale_min: float
-    scale_max: float
-    formula: str
+# Times as codec.encode writes them: in UTC, with microseconds where they have some. All digits made one:
+_DIGITS = str.maketrans("123456789", "000000000")
+_TIMES = {"0000-00-00T00:00:00", "0000-00-00T00:00:00.000000"}
+_YEAR_ONE = -62_135_596_800_000_000
 
 
 class _Feedback(msgspec.Struct, gc=False):
+    """What scoring reads. Times, survey and ratings stay text: for all that have the same, it is read once."""
+
     feedback_id: str
-    occurred_at: datetime
-    received_at: datetime
+    occurred_at: str
+    received_at: str
     channel: str
     revision: int = 0
     removed: bool = False
@@ -71,189 +62,207 @@ class _Feedback(msgspec.Struct, gc=False):
     department: str | None = None
     product: str | None = None
     segment: str | None = None
-    survey: _Survey | None = None
-    ratings: list[_Rating] = []
+    survey: msgspec.Raw = msgspec.Raw(b"null")
+    ratings: msgspec.Raw = msgspec.Raw(b"[]")
     customer_id: str | None = None
 
 
 _decode = msgspec.json.Decoder(_Feedback).decode
+_Answers = tuple[tuple[Question, float], ...]
 
 
 class _Odd(ValueError):
     """Something that the quick way does not vouch for."""
 
 
-class _Draft:
-    """Rows of one workspace, as tuples in the order of `_COLUMNS`."""
+class _Row(NamedTuple):
+    """A version, with the numbers that the intake has given its origin and its answers."""
 
-    def __init__(self) -> None:
-        self.rows: list[tuple[Any, ...]] = []
-        self.origins: dict[Origin, int] = {}
-        self.questions: dict[Question, int] = {}
-        self.causes: dict[int, Record] = {}
-        self.exact: dict[int, int] = {}
-        """Row → microseconds, where seconds as a float do not do."""
-
-
-# What a row is made of here; ids and persons are hexadecimal, with or without hyphens.
-_COLUMNS = ("id", "person", "revision", "at", "removed", "origin", "question", "value", "parts")
+    feedback: _Feedback
+    origin: int
+    answers: int
+    record: Record
 
 
 class Intake:
     """Reads records. Remembers what it has met, so a consumer keeps one."""
 
     def __init__(self) -> None:
-        self._origins: dict[tuple[str | None, ...], Origin] = {}
-        self._questions: dict[tuple[str, str, float, float], Question] = {}
+        self._forget()
+
+    def _forget(self) -> None:
+        self._origins: Numbering[Origin] = Numbering()
+        self._answers: Numbering[_Answers] = Numbering()
+        self._origin_of: dict[tuple[bytes | str | None, ...], int] = {}
+        self._answers_of: dict[bytes, int] = {}
 
     def read(self, records: Sequence[Record]) -> list[Block]:
         """The rows of records, a block for each workspace. Raises BadRecord if any of them is poison."""
-        drafts: dict[str, _Draft] = {}
+        if len(self._origin_of) + len(self._answers_of) >= _MOST_KNOWN:
+            self._forget()
+        versions: dict[str, list[_Row]] = {}
         try:
-            self._quick(records, drafts)
-            return [_block(workspace, draft) for workspace, draft in drafts.items() if draft.rows]
+            self._quick(records, versions)
+            return [self._block(workspace, rows) for workspace, rows in versions.items() if rows]
         except _Odd:
-            drafts = {}
+            versions = {}
             for record in records:
-                self._whole(record, drafts)
-            return [_block(workspace, draft) for workspace, draft in drafts.items() if draft.rows]
+                self._whole(record, versions)
+            return [self._block(workspace, rows) for workspace, rows in versions.items() if rows]
 
-    def _quick(self, records: Sequence[Record], drafts: dict[str, _Draft]) -> None:
-        # One long loop over local names, because it runs for every answer: each call in it would cost a tenth of it.
-        known_origins, known_questions, decode = self._origins, self._questions, _decode
-        before, draft = ("", b""), _Draft()
+    def _quick(self, records: Sequence[Record], versions: dict[str, list[_Row]]) -> None:
+        # Local names and no calls of ours, because it runs for every answer.
+        origin_of, answers_of, decode, new = self._origin_of.get, self._answers_of.get, _decode, tuple.__new__
+        nothing = self._answers.number(())
+        before, rows = ("", b""), list[_Row]()
         for record in records:
             headers = record.headers
             if len(headers) < _LEAST_HEADERS or headers[3] != _TYPE:
-                self._whole(record, drafts)
+                self._whole(record, versions)
                 continue
             try:
                 feedback = decode(record.value)
             except (msgspec.MsgspecError, UnicodeDecodeError):
-                self._whole(record, drafts)
+                self._whole(record, versions)
                 continue
-            ratings, survey, revision = feedback.ratings, feedback.survey, feedback.revision
-            if not ratings and not revision and not feedback.removed:
-                continue  # void: see `is_void`
-            origin = known_origins.get(
+            origin = origin_of(
                 (
-                    survey.type if survey else None,
-                    survey.id if survey else None,
+                    bytes(feedback.survey),
                     feedback.touchpoint,
                     feedback.department,
                     feedback.product,
                     feedback.segment,
                     feedback.channel,
-                    survey.wave if survey else None,
                 )
             )
-            question, value = None, 0.0
-            for rating in ratings:
-                question = known_questions.get((rating.metric, rating.formula, rating.scale_min, rating.scale_max))
-                value = rating.value
+            answers = answers_of(bytes(feedback.ratings))
             if (
                 origin is None
-                or (question is None and ratings)
-                or len(ratings) > 1
+                or answers is None
                 or feedback.removed
-                or not 0 <= revision < _MOST_REVISION
+                or not 0 <= feedback.revision < _MOST_REVISION
+                or feedback.occurred_at[-1:] != "Z"
             ):
-                self._whole(record, drafts)
+                self._whole(record, versions)
                 continue
             if headers[6] != before:
                 before = headers[6]
                 if before[0] != "ce_workspace" or not before[1]:
                     raise _Odd
-                draft = drafts.setdefault(before[1].decode(), _Draft())
-            occurred, received = feedback.occurred_at, feedback.received_at
-            try:
-                at = (min(received, occurred)).timestamp()
-            except TypeError:  # one has a time zone
-                raise _Odd from None
-            number = draft.origins.setdefault(origin, len(draft.origins))
-            draft.causes[number] = record
-            draft.rows.append(
-                (
-                    feedback.feedback_id,
-                    feedback.customer_id or _NOBODY,
-                    revision,
-                    at,
-                    False,
-                    number,
-                    NOTHING_ASKED if question is None else draft.questions.setdefault(question, len(draft.questions)),
-                    value,
-                    1,
-                )
-            )
+                rows = versions.setdefault(before[1].decode(), [])
+            if answers != nothing or feedback.revision:  # else void: see `is_void`
+                rows.append(new(_Row, (feedback, origin, answers, record)))
 
-    def _whole(self, record: Record, drafts: dict[str, _Draft]) -> None:
+    def _whole(self, record: Record, versions: dict[str, list[_Row]]) -> None:
         """By the contract itself, which tells what it has in common with records to come."""
         event = codec.decode(record)
-        data = event.data
-        draft = drafts.get(event.workspace) or drafts.setdefault(event.workspace, _Draft())
-        if isinstance(data, FeedbackRoutedV1):
-            _add(draft, said_of(event), record)
+        rows = versions.setdefault(event.workspace, [])
+        if isinstance(event.data, FeedbackRoutedV1):
+            rows += self._rows(said_of(event), record)
             return
-        if not isinstance(data, FeedbackReceivedV1):
+        if not isinstance(event.data, FeedbackReceivedV1):
             raise BadRecord(f"{event.type} is not feedback")
         version = version_of(event)
-        if len(self._origins) + len(self._questions) >= _MOST_KNOWN:
-            self._origins.clear()
-            self._questions.clear()
-        self._origins[_origin_key(data, data.survey)] = version.origin
-        for question, _ in version.ratings:
-            self._questions[question[:4]] = question
-        _add(draft, version, record)
-        if data.removed:
-            _add(draft, unsaid_of(version), record)
+        rows += self._rows(version, record)
+        if version.removed:
+            rows += self._rows(unsaid_of(version), record)
+        else:
+            self._learn(record, version)
+
+    def _learn(self, record: Record, version: Version) -> None:
+        try:
+            feedback = _decode(record.value)
+        except msgspec.MsgspecError:
+            return
+        self._origin_of[_origin_key(feedback)] = self._origins.number(version.origin)
+        self._answers_of[bytes(feedback.ratings)] = self._answers.number(version.ratings)
+
+    def _rows(self, version: Version, record: Record) -> list[_Row]:
+        if is_void(revision=version.revision, removed=version.removed, ratings=version.ratings):
+            return []
+        at, person = rfc3339(version.at), version.person.hex if version.person else None
+        plain = _Feedback(version.feedback_id.hex, at, at, "", version.revision, version.removed, customer_id=person)
+        return [_Row(plain, self._origins.number(version.origin), self._answers.number(version.ratings), record)]
+
+    def _block(self, workspace: str, versions: list[_Row]) -> Block:
+        feedbacks, origins, answers, records = zip(*versions, strict=True)
+        met, origin = np.unique(np.array(origins), return_inverse=True)
+        questions, answered, sizes = self._answered(answers)
+        rows = np.empty(len(answered), dtype=ROW)
+        for name, column in (_columns(feedbacks) | {"origin": origin}).items():
+            rows[name] = np.repeat(column, sizes)
+        rows["question"], rows["value"], rows["parts"] = answered.T
+        latest = dict(zip(origins, records, strict=True))
+        causes = [_cause(latest[number]) for number in met.tolist()]
+        return Block(workspace, rows, [self._origins.met[number] for number in met.tolist()], questions, causes)
+
+    def _answered(self, answers: Sequence[int]) -> tuple[list[Question], NDArray[np.float64], NDArray[np.intp]]:
+        """What was asked; (number of the question, value, parts) row by row; and the rows of each version."""
+        met, which = np.unique(np.array(answers), return_inverse=True)
+        several = [self._answers.met[number] for number in met.tolist()]
+        questions = list({question: None for one in several for question, _ in one})
+        numbers = {question: number for number, question in enumerate(questions)}
+        rows = [
+            [(numbers[question], value, 0 if place else len(one)) for place, (question, value) in enumerate(one)]
+            or [(NOTHING_ASKED, 0.0, 1)]
+            for one in several
+        ]
+        sizes = np.array([len(one) for one in rows])
+        starts, wanted = np.cumsum(sizes) - sizes, sizes[which]
+        ends = np.cumsum(wanted)
+        place = np.arange(ends[-1]) - np.repeat(ends - wanted - starts[which], wanted)
+        return questions, np.array([row for one in rows for row in one])[place], wanted
 
 
-def _add(draft: _Draft, version: Version, record: Record) -> None:
-    if is_void(revision=version.revision, removed=version.removed, ratings=version.ratings):
-        return
-    number = draft.origins.setdefault(version.origin, len(draft.origins))
-    draft.causes[number] = record
-    person = version.person.hex if version.person else _NOBODY
-    head = (version.feedback_id.hex, person, version.revision, 0.0, version.removed, number)
-    draft.exact |= dict.fromkeys(
-        range(len(draft.rows), len(draft.rows) + max(1, len(version.ratings))), microseconds(version.at)
-    )
-    for place, (question, value) in enumerate(version.ratings):
-        asked = draft.questions.setdefault(question, len(draft.questions))
-        draft.rows.append((*head, asked, value, 0 if place else len(version.ratings)))
-    if not version.ratings:
-        draft.rows.append((*head, NOTHING_ASKED, 0.0, 1))
-
-
-def _origin_key(feedback: _Feedback | FeedbackReceivedV1, survey: Any) -> tuple[str | None, ...]:
+def _origin_key(feedback: _Feedback) -> tuple[bytes | str | None, ...]:
     return (
-        survey.type if survey else None,
-        survey.id if survey else None,
+        bytes(feedback.survey),
         feedback.touchpoint,
         feedback.department,
         feedback.product,
         feedback.segment,
         feedback.channel,
-        survey.wave if survey else None,
     )
 
 
-def _block(workspace: str, draft: _Draft) -> Block:
-    columns = dict(zip(_COLUMNS, zip(*draft.rows, strict=True), strict=True))
-    rows = np.empty(len(draft.rows), dtype=ROW)
-    rows["id_high"], rows["id_low"] = _halves(columns.pop("id"))
-    rows["person_high"], rows["person_low"] = _halves(columns.pop("person"))
-    at = np.array(columns.pop("at"))
-    if np.abs(at).max() > _EXACT_SECONDS:
+def _columns(feedbacks: Sequence[_Feedback]) -> dict[str, NDArray[Any]]:
+    """What a version has once, by the names of a row. Raises _Odd."""
+    ids, persons = (
+        _halves([one.feedback_id for one in feedbacks]),
+        _halves([one.customer_id or _NOBODY for one in feedbacks]),
+    )
+    occurred, received = (
+        _moments([one.occurred_at for one in feedbacks]),
+        _moments([one.received_at for one in feedbacks]),
+    )
+    return {
+        "id_high": ids[0],
+        "id_low": ids[1],
+        "person_high": persons[0],
+        "person_low": persons[1],
+        "at": np.minimum(occurred, received),
+        "revision": np.array([one.revision for one in feedbacks]),
+        "removed": np.array([one.removed for one in feedbacks]),
+    }
+
+
+def _moments(times: Sequence[str]) -> NDArray[np.int64]:
+    """Microseconds since 1970. Raises _Odd."""
+    together = "".join(times)
+    several = together[:-1].split("Z")
+    if (
+        together[-1] != "Z"
+        or len(several) != len(times)
+        or not set(together[:-1].translate(_DIGITS).split("Z")) <= _TIMES
+    ):
         raise _Odd
-    rows["at"] = np.rint(at * 1e6)
-    rows["at"][list(draft.exact)] = list(draft.exact.values())
-    for name, column in columns.items():
-        rows[name] = column
-    questions = list(draft.questions)
-    _check_scales(rows, questions)
-    causes = [_cause(draft.causes[number]) for number in range(len(draft.origins))]
-    return Block(workspace, rows, list(draft.origins), questions, causes)
+    try:
+        moments = np.array(several, dtype="M8[us]").astype(np.int64)
+    except ValueError:  # the 30th of February
+        raise _Odd from None
+    if moments.min() < _YEAR_ONE:
+        raise _Odd
+    return moments
 
 
 def _halves(ids: Sequence[str]) -> NDArray[np.uint64]:
@@ -265,17 +274,6 @@ def _halves(ids: Sequence[str]) -> NDArray[np.uint64]:
         return np.frombuffer(bytes.fromhex(digits), dtype=">u8").reshape(-1, 2).T.astype(np.uint64)
     except ValueError:
         raise _Odd from None
-
-
-def _check_scales(rows: Rows, questions: Sequence[Question]) -> None:
-    """Raise _Odd for a value that its question does not allow."""
-    low = np.array([question.scale_min for question in questions] + [0.0])
-    high = np.array([question.scale_max for question in questions] + [0.0])
-    whole = np.array([question.metric == "nps" for question in questions] + [False])
-    asked = np.minimum(rows["question"], len(questions))
-    value = rows["value"]
-    if not ((low[asked] <= value) & (value <= high[asked]) & (~whole[asked] | (value == np.floor(value)))).all():
-        raise _Odd
 
 
 def _cause(record: Record) -> Cause:

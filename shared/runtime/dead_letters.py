@@ -4,6 +4,7 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import islice, repeat
 from typing import Any
 from uuid import UUID
 
@@ -47,13 +48,12 @@ class PoisonLimit:
         """`count` records went through."""
         if count:
             self._in_a_row = 0
-        for _ in range(min(count, _WINDOW)):
-            self._note(False)
+            self._note(False, min(count, _WINDOW))
 
     def parked(self) -> None:
         """One record became a dead letter."""
         self._in_a_row += 1
-        self._note(True)
+        self._note(True, 1)
 
     def reached(self) -> bool:
         """True when one more would be over the limit."""
@@ -61,11 +61,10 @@ class PoisonLimit:
             return True
         return len(self._window) >= _LEAST_FOR_SHARE and (self._parked + 1) / len(self._window) > LIMIT_SHARE
 
-    def _note(self, parked: bool) -> None:
-        if len(self._window) == _WINDOW:
-            self._parked -= self._window[0]
-        self._window.append(parked)
-        self._parked += parked
+    def _note(self, parked: bool, count: int) -> None:
+        leaving = max(0, len(self._window) + count - _WINDOW)
+        self._parked += count * parked - sum(islice(self._window, leaving))
+        self._window.extend(repeat(parked, count))
 
 
 async def parked_in_a_row(

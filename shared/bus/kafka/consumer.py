@@ -46,7 +46,8 @@ CLIENT_SETTINGS: dict[str, Any] = {
 GROUP_SETTINGS: dict[str, Any] = {
     "partition_assignment_strategy": (RoundRobinPartitionAssignor,),
     "session_timeout_ms": 15_000,
-    "heartbeat_interval_ms": 3_000,
+    # A member hears at its next heartbeat that another one waits to join: until then that one does nothing.
+    "heartbeat_interval_ms": 1_000,
     "rebalance_timeout_ms": 30_000,
     "max_poll_interval_ms": 120_000,
     "request_timeout_ms": 40_000,  # a join may take as long as a rebalance

@@ -31,6 +31,11 @@ class _Records(fetcher.PartitionRecords):  # type: ignore[misc]  # aiokafka ship
     _ready: Sequence[KafkaRecord] = ()
     _after = 0
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # aiokafka's iterator refers back to us: a circle that would keep the fetch until the next search for garbage.
+        self._records_iterator = None
+
     def take(self, limit: int | None) -> list[KafkaRecord]:
         """The next ones. Raises CorruptRecordException."""
         taken: list[KafkaRecord] = []

@@ -13,7 +13,7 @@ import asyncio
 import functools
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,7 +107,7 @@ async def measured(
     return runs, failed
 
 
-async def bench(events: int, rounds: int, only: str) -> int:
+async def bench(events: int, rounds: int, only: Sequence[str]) -> int:
     """Install, fill, run, print; exit status 1 where a result of ours is not exact, or one of ours failed."""
     with (
         data_folder() as data,
@@ -118,7 +118,8 @@ async def bench(events: int, rounds: int, only: str) -> int:
         broker = KafkaBroker(data)
         broker.start()
         try:
-            found = [one for one in contenders(postgres, broker.bootstrap, work) if only.lower() in one.name.lower()]
+            everyone = contenders(postgres, broker.bootstrap, work)
+            found = [one for one in everyone if any(part.lower() in one.name.lower() for part in only)]
             missing = {one.name: reason for one in found if (reason := one.install())}
             chosen = [one for one in found if one.name not in missing]
             filled = await topics(broker.bootstrap, chosen, events)
@@ -146,7 +147,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=EVENTS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", default="", help="contenders whose name contains this")
+    parser.add_argument("--only", nargs="+", default=[""], help="contenders whose name contains one of these")
     chosen = parser.parse_args()
     return asyncio.run(bench(chosen.events, chosen.rounds, chosen.only))
 

@@ -162,6 +162,11 @@ def test_the_quick_way_says_what_the_whole_way_says() -> None:
         (b'"value":9.0', b'"value":NaN'),
         (b'"scale_max":10.0', b'"scale_max":9.0'),
         (b'"occurred_at":"', b'"occurred_at":"x'),
+        (b"2026-03-10T12:30:00Z", b"0000-03-10T12:30:00Z"),
+        (b"2026-03-10T12:30:00Z", b"2026-02-30T12:30:00Z"),
+        (b"2026-03-10T12:30:00Z", b"2026-03-10T25:30:00Z"),
+        (b"2026-03-10T12:30:00Z", b"2026-03-10T12:30:00"),
+        (b"2026-03-10T12:30:00Z", b"2026-03-10T12:30:00Z2026-03-10T12:30:00Z"),
         (b'"revision":0', b'"revision":-1'),
         (b'"revision":0', b'"revision":9223372036854775807'),
         (b'"channel":"email"', b'"channel":""'),
@@ -192,6 +197,26 @@ def test_an_id_that_is_spelled_otherwise_is_the_same_id() -> None:
         intake.read([record])
         [found] = meaning(intake.read([replace(record, value=record.value.replace(spelled, other))]))
         assert found[1] == expected[1]
+
+
+@pytest.mark.parametrize(
+    ("spelled", "seconds"),
+    [
+        ("2026-03-10T15:30:00+03:00", 0),
+        ("2026-03-10T12:30:00.000000Z", 0),
+        ("2026-03-10T12:30:00.5Z", 0.5),
+        ("2026-03-10T12:30:00.999999Z", 0.999999),
+        ("2026-03-10 12:30:00Z", 0),
+        ("1773145800", 0),
+    ],
+)
+def test_a_time_that_is_spelled_otherwise_is_the_same_time(spelled: str, seconds: float) -> None:
+    [record] = recorded([answered(1, rating("nps", 9), at=NOON, received_at=NOON + timedelta(days=1))])
+    intake = Intake()
+    intake.read([record])
+    value = record.value.replace(b"2026-03-10T12:30:00Z", spelled.encode())
+    [found] = meaning(intake.read([replace(record, value=value)]))
+    assert found[4] == NOON + timedelta(seconds=seconds)
 
 
 def test_the_version_that_counts() -> None:

@@ -100,8 +100,9 @@ public final class Job {
         settings.put(StreamsConfig.NUM_STREAM_THREADS_CONFIG, 2);
         settings.put(StreamsConfig.STATESTORE_CACHE_MAX_BYTES_CONFIG, 10 * 1024 * 1024);
         settings.put(StreamsConfig.REPLICATION_FACTOR_CONFIG, 1);
-        // As closeloop's consumers: how long a group waits for a member that died.
+        // As closeloop's consumers: how long a group waits for a member that died, and how soon it knows of a new one.
         settings.put(ConsumerConfig.SESSION_TIMEOUT_MS_CONFIG, 15_000);
+        settings.put(ConsumerConfig.HEARTBEAT_INTERVAL_MS_CONFIG, 1_000);
         if (arguments[4].equals(StreamsConfig.AT_LEAST_ONCE)) {
             // Its default, 30 s, would be most of what the clock shows; exactly-once commits every 100 ms by itself.
             settings.put(StreamsConfig.COMMIT_INTERVAL_MS_CONFIG, 1_000);

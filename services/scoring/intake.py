@@ -6,7 +6,7 @@ does not understand goes the whole way: there is one judge of what is poison, `c
 """
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -41,8 +41,6 @@ _MOST_REVISION = 2**62
 # Distinct origins and questions that are remembered before it begins anew: they are an open list, memory is not.
 _MOST_KNOWN = 100_000
 _NOBODY = "00000000000000000000000000000000"
-
-
 # Times as codec.encode writes them: in UTC, with microseconds where they have some. All digits made one:
 _DIGITS = str.maketrans("123456789", "000000000")
 _TIMES = {"0000-00-00T00:00:00", "0000-00-00T00:00:00.000000"}
@@ -75,13 +73,9 @@ class _Odd(ValueError):
     """Something that the quick way does not vouch for."""
 
 
-class _Row(NamedTuple):
-    """A version, with the numbers that the intake has given its origin and its answers."""
-
-    feedback: _Feedback
-    origin: int
-    answers: int
-    record: Record
+# A version, the numbers that the intake has given its origin and its answers, and where it came from. A plain tuple,
+# because one with names takes as long to make as all its parts to find.
+_Row = tuple[_Feedback, int, int, Record]
 
 
 class Intake:
@@ -112,7 +106,7 @@ class Intake:
 
     def _quick(self, records: Sequence[Record], versions: dict[str, list[_Row]]) -> None:
         # Local names and no calls of ours, because it runs for every answer.
-        origin_of, answers_of, decode, new = self._origin_of.get, self._answers_of.get, _decode, tuple.__new__
+        origin_of, answers_of, decode = self._origin_of.get, self._answers_of.get, _decode
         nothing = self._answers.number(())
         before, rows = ("", b""), list[_Row]()
         for record in records:
@@ -151,7 +145,7 @@ class Intake:
                     raise _Odd
                 rows = versions.setdefault(before[1].decode(), [])
             if answers != nothing or feedback.revision:  # else void: see `is_void`
-                rows.append(new(_Row, (feedback, origin, answers, record)))
+                rows.append((feedback, origin, answers, record))
 
     def _whole(self, record: Record, versions: dict[str, list[_Row]]) -> None:
         """By the contract itself, which tells what it has in common with records to come."""
@@ -182,7 +176,7 @@ class Intake:
             return []
         at, person = rfc3339(version.at), version.person.hex if version.person else None
         plain = _Feedback(version.feedback_id.hex, at, at, "", version.revision, version.removed, customer_id=person)
-        return [_Row(plain, self._origins.number(version.origin), self._answers.number(version.ratings), record)]
+        return [(plain, self._origins.number(version.origin), self._answers.number(version.ratings), record)]
 
     def _block(self, workspace: str, versions: list[_Row]) -> Block:
         feedbacks, origins, answers, records = zip(*versions, strict=True)

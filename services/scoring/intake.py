@@ -5,7 +5,7 @@ everything that many records share is checked once, when it is first met, by the
 does not understand goes the whole way: there is one judge of what is poison, `codec.decode`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from typing import Any
 from uuid import UUID
 
@@ -38,7 +38,7 @@ _TYPE = ("ce_type", FeedbackReceivedV1.event_type.encode())
 # Headers that codec.encode writes always, in its order: the type is the fourth, the workspace the seventh.
 _LEAST_HEADERS = 8
 _MOST_REVISION = 2**62
-# Distinct origins and questions that are remembered before it begins anew: they are an open list, memory is not.
+# Distinct origins and answers that are remembered before it begins anew: they are an open list, memory is not.
 _MOST_KNOWN = 100_000
 _NOBODY = "00000000000000000000000000000000"
 # Times as codec.encode writes them: in UTC, with microseconds where they have some. All digits made one:
@@ -92,7 +92,8 @@ class Intake:
 
     def read(self, records: Sequence[Record]) -> list[Block]:
         """The rows of records, a block for each workspace. Raises BadRecord if any of them is poison."""
-        if len(self._origin_of) + len(self._answers_of) >= _MOST_KNOWN:
+        known: tuple[Sized, ...] = (self._origins.met, self._answers.met, self._origin_of, self._answers_of)
+        if sum(map(len, known)) >= _MOST_KNOWN:
             self._forget()
         versions: dict[str, list[_Row]] = {}
         try:

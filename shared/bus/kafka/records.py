@@ -89,6 +89,7 @@ class _Result(fetcher.FetchResult):  # type: ignore[misc]
 
 
 def install() -> None:
-    """Have aiokafka make KafkaRecords from now on, for consumers that read what is not committed yet too."""
+    """Have aiokafka make KafkaRecords from now on; only for `getmany`, and for consumers that are `read_uncommitted`:
+    aborted transactions, which no producer of ours makes, are not left out."""
     fetcher.PartitionRecords = _Records
     fetcher.FetchResult = _Result

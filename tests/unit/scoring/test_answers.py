@@ -9,6 +9,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
+from services.scoring import intake as intake_module
 from services.scoring.domain.answers import (
     NOTHING_ASKED,
     Block,
@@ -217,6 +218,16 @@ def test_a_time_that_is_spelled_otherwise_is_the_same_time(spelled: str, seconds
     value = record.value.replace(b"2026-03-10T12:30:00Z", spelled.encode())
     [found] = meaning(intake.read([replace(record, value=value)]))
     assert found[4] == NOON + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("routed", [False, True])
+def test_what_is_remembered_is_bounded(*, routed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake_module, "_MOST_KNOWN", 20)
+    intake = Intake()
+    for number in range(100):
+        event = answered(number, rating("nps", 9), at=NOON, product=f"p{number}")
+        read(understood(event, "negative") if routed else event, intake=intake)
+        assert len(intake._origins.met) <= 20
 
 
 def test_the_version_that_counts() -> None:

@@ -34,9 +34,7 @@ from shared.contracts.feedback_routed import FeedbackRoutedV1
 from shared.core.clock import rfc3339
 from shared.core.errors import BadRecord
 
-_TYPE = ("ce_type", FeedbackReceivedV1.event_type.encode())
-# Headers that codec.encode writes always, in its order: the type is the fourth, the workspace the seventh.
-_LEAST_HEADERS = 8
+_TYPE = FeedbackReceivedV1.event_type
 _MOST_REVISION = 2**62
 # Distinct origins and answers that are remembered before it begins anew: they are an open list, memory is not.
 _MOST_KNOWN = 100_000
@@ -109,10 +107,10 @@ class Intake:
         # Local names and no calls of ours, because it runs for every answer.
         origin_of, answers_of, decode = self._origin_of.get, self._answers_of.get, _decode
         nothing = self._answers.number(())
-        before, rows = ("", b""), list[_Row]()
+        before, rows = None, list[_Row]()
         for record in records:
-            headers = record.headers
-            if len(headers) < _LEAST_HEADERS or headers[3] != _TYPE:
+            heading = record.heading
+            if heading is None or heading.type != _TYPE:
                 self._whole(record, versions)
                 continue
             try:
@@ -140,11 +138,8 @@ class Intake:
             ):
                 self._whole(record, versions)
                 continue
-            if headers[6] != before:
-                before = headers[6]
-                if before[0] != "ce_workspace" or not before[1]:
-                    raise _Odd
-                rows = versions.setdefault(before[1].decode(), [])
+            if heading is not before:
+                before, rows = heading, versions.setdefault(heading.workspace, [])
             if answers != nothing or feedback.revision:  # else void: see `is_void`
                 rows.append((feedback, origin, answers, record))
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from shared.bus.heading import Heading, heading_of
 from shared.bus.plan import Step
 from shared.contracts.topics import Topic
 from shared.core.errors import CloseloopError, TooLarge, Unavailable
@@ -54,6 +55,10 @@ class Record(Protocol):
     def value(self) -> bytes: ...
     @property
     def headers(self) -> Headers: ...
+    @property
+    def heading(self) -> Heading | None:
+        """What `heading_of(headers)` is; records of a large batch know it without their headers being read."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +71,11 @@ class PlainRecord:
     key: bytes
     value: bytes
     headers: Headers
+
+    @property
+    def heading(self) -> Heading | None:
+        """Type and workspace, where the headers are as codec.encode writes them."""
+        return heading_of(self.headers)
 
 
 class MessageTooLarge(TooLarge):

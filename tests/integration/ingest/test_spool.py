@@ -153,6 +153,17 @@ async def test_another_process_queues_up_behind_the_spool_at_once_and_both_leave
         other.keys = ingest.keys
         first = await post(ingest, "mina", 0)
         await post(other, "ali", 0)
+
+        async def settled() -> bool:
+            """The broker may be slow at first: then a spool is open before it is killed."""
+            return all(
+                [
+                    await by_bus_alone(one) and last_vain_try_of_the_bus(one) < time.monotonic()
+                    for one in (ingest, other)
+                ]
+            )
+
+        await eventually(settled, timeout=60)
         before, before_too = last_vain_try_of_the_bus(ingest), last_vain_try_of_the_bus(other)
         broker.kill()
         try:

@@ -84,6 +84,8 @@ def _read(text: bytes, count: int, base: int, topic: str, partition: int) -> lis
 
 def _starts(text: bytes, count: int) -> NDArray[np.int64]:
     """Where each record begins, behind its length: the one thing that must be read one after the other."""
+    if count > len(text):
+        raise ValueError("more records than bytes")
     starts, at = [0] * count, 0
     for number in range(count):
         byte = text[at]
@@ -137,6 +139,8 @@ def _like(text: bytes, at: NDArray[np.int64], headers: list[tuple[str, Any, int]
     # Where there are few, their number takes a byte.
     number = np.frombuffer(text, np.uint8)[at]
     alike: NDArray[np.bool_] = (number >= _FEWEST) & (number < _MORE)
+    if not alike[0]:
+        return np.arange(len(at)) == 0
     first = int(at[0])
     begin = first + 1
     for last in (*_DIFFER, WORKSPACE_AT):
@@ -144,7 +148,6 @@ def _like(text: bytes, at: NDArray[np.int64], headers: list[tuple[str, Any, int]
         stop = end - len(value or b"") if last in _DIFFER else end
         alike &= _has(text, at + (begin - first), text[begin:stop])
         begin = end
-    alike[0] = True
     return alike
 
 

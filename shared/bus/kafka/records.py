@@ -16,6 +16,9 @@ from shared.bus.heading import Heading, heading_of
 from shared.bus.kafka.packed import PackedRecord, unpack
 from shared.bus.port import Headers
 
+# Where the length of a batch stands, which counts what is behind it.
+_LENGTH_AT, _LENGTH_END = 8, 12
+
 
 class KafkaRecord(NamedTuple):
     """port.Record of Kafka."""
@@ -33,11 +36,8 @@ class KafkaRecord(NamedTuple):
         return heading_of(self.headers)
 
 
-_LENGTH_AT, _LENGTH_END = 8, 12
-
-
 class _Batches:
-    """The batches of a fetch as bytes: aiokafka's class of this name in the fetcher keeps them to itself."""
+    """The batches of a fetch, as bytes: aiokafka's MemoryRecords keeps those to itself."""
 
     def __init__(self, fetched: bytes) -> None:
         self._fetched, self._at = fetched, 0

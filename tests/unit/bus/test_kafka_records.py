@@ -143,6 +143,7 @@ ODD: list[list[tuple[str, bytes | None]]] = [
     [(name, b"x" * 20_000) for name, _ in event(6)],
     list(event(7, workspace=b"NOT a workspace")),
 ]
+MANY_HEADERS: list[list[tuple[str, bytes | None]]] = [[*event(8), *[("x", b"")] * 70], list(event(9))]
 SEVERAL: list[list[tuple[str, bytes | None]]] = [
     list(event(1)),
     list(event(2, workspace=b"other")),
@@ -151,7 +152,7 @@ SEVERAL: list[list[tuple[str, bytes | None]]] = [
 ]
 
 
-@pytest.mark.parametrize("headers", [SEVERAL, ODD, SEVERAL + ODD, ODD + SEVERAL, [[]]])
+@pytest.mark.parametrize("headers", [SEVERAL, ODD, SEVERAL + ODD, ODD + SEVERAL, MANY_HEADERS, [[]]])
 @pytest.mark.parametrize("codec", [0, LZ4])
 def test_large_batches_are_read_as_aiokafka_reads_them(
     headers: Sequence[Sequence[tuple[str, bytes | None]]], codec: int
@@ -165,6 +166,13 @@ def test_large_batches_are_read_as_aiokafka_reads_them(
     assert [(one.offset, one.key, one.value, one.headers) for one in records] == wanted
     assert [one.heading for one in records] == [heading_of(one.headers) for one in records]
     assert offsets(fetched(raw, offset=5_000_000_007).take(3)) == [5_000_000_007, 5_000_000_008, 5_000_000_009]
+
+
+def test_a_batch_that_claims_more_records_than_it_has_is_damaged() -> None:
+    lying = bytearray(large(SEVERAL))
+    lying[57:61] = (2**31 - 1).to_bytes(4, "big")
+    with pytest.raises(CorruptRecordException):
+        fetched(bytes(lying)).take(None)
 
 
 def test_headings_are_those_of_each_record() -> None:

@@ -140,7 +140,8 @@ def _like(text: bytes, at: NDArray[np.int64], headers: list[tuple[str, Any, int]
     number = np.frombuffer(text, np.uint8)[at]
     alike: NDArray[np.bool_] = (number >= _FEWEST) & (number < _MORE)
     if not alike[0]:
-        return np.arange(len(at)) == 0
+        alike[:] = np.arange(len(at)) == 0
+        return alike
     first = int(at[0])
     begin = first + 1
     for last in (*_DIFFER, WORKSPACE_AT):

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,8 @@ from services.ingest.decoding import invalid
 from services.ingest.directory import open_secrets, secret_context
 from services.ingest.sources import CONNECTORS, Connector
 from services.ingest.sources.base import SourceSettings, configured
-from shared.auth.signatures import STANDARD_WEBHOOKS, Scheme, Signed, sign
+from services.ingest.sources.proof import with_proof
+from shared.auth.signatures import STANDARD_WEBHOOKS, Ed25519, Scheme, Signed
 from shared.contracts.envelope import Label
 from shared.core.errors import Fault, NotFound
 from shared.core.settings import SettingsError
@@ -29,6 +31,7 @@ PATH = "/v1/sources/"
 _RESERVED = {"api", "import"}
 _ACTIVE_SECRETS = 2
 _LEAST_SECRET = 16
+_HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _NAME: TypeAdapter[str] = TypeAdapter(Label)
 
 
@@ -196,9 +199,11 @@ def _checked_secret(connector: Connector, settings: SourceSettings, secret: str)
     if len(secret) < _LEAST_SECRET or not secret.isascii() or not secret.isprintable():
         reason = f"must be at least {_LEAST_SECRET} printable ASCII characters"
     credential = connector.credential(settings)
+    if reason is None and isinstance(credential, Ed25519) and not _HEX_KEY.fullmatch(secret):
+        reason = "must be the public key that the vendor shows, 64 hexadecimal digits"
     if reason is None and isinstance(credential, Scheme):
         try:
-            sign(credential, Signed(b"", {}), secret)
+            with_proof(credential, Signed(b"", {}), secret)
         except ValueError:
             reason = "must be whsec_ and base64, as Standard Webhooks has it"
     if reason is not None:
@@ -207,7 +212,10 @@ def _checked_secret(connector: Connector, settings: SourceSettings, secret: str)
 
 
 def _new_secret(connector: Connector, settings: SourceSettings) -> str:
-    if connector.credential(settings) == STANDARD_WEBHOOKS:
+    credential = connector.credential(settings)
+    if isinstance(credential, Ed25519):
+        raise invalid([Fault("secret", "is missing: give the public key that the vendor shows")])
+    if credential == STANDARD_WEBHOOKS:
         return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
     return secrets.token_urlsafe(32)
 

@@ -1,4 +1,4 @@
-"""Routes of ingest. The two hot ones are answered by endpoints.py; here they are described for OpenAPI."""
+"""Routes of ingest. The hot ones are answered by endpoints.py; here they are described for OpenAPI."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -12,11 +12,12 @@ from starlette.routing import Route
 
 from services.ingest import examples
 from services.ingest.admin import SourceAdmin
-from services.ingest.canonical import Origin
-from services.ingest.endpoints import FeedbackEndpoint, SourceEndpoint, counted, refuse_encoded
+from services.ingest.canonical import Origin, event_of
+from services.ingest.endpoints import ItemsEndpoint, SourceEndpoint, counted, refuse_encoded
 from services.ingest.errors import UnsupportedMediaType
 from services.ingest.importing import Csv, Format, Ndjson, run_import
 from services.ingest.inputs import FeedbackIn
+from services.ingest.invitations import InvitationIn, invitation_of
 from services.ingest.service import MAX_ITEMS, IngestService
 from shared.auth.keys import Principal, Role
 from shared.http.authentication import Authenticator
@@ -46,6 +47,19 @@ class AcceptedItem(BaseModel):
 
     id: str
     feedback_id: str
+
+
+class AcceptedInvitation(BaseModel):
+    """One accepted status: the id of its event, and of the invitation."""
+
+    id: str
+    invitation_id: str
+
+
+class AcceptedInvitations(BaseModel):
+    """Accepted and durable, in the order in which they were sent."""
+
+    items: list[AcceptedInvitation]
 
 
 class Accepted(BaseModel):
@@ -101,11 +115,13 @@ def routes(service: IngestService, admin: SourceAdmin, authenticator: Authentica
     """The router of ingest."""
     router = APIRouter(tags=["ingest"])
     hot: dict[str, Callable[..., Any]] = {
-        "/v1/feedback": FeedbackEndpoint(service, authenticator),
+        "/v1/feedback": ItemsEndpoint(service, authenticator, "/v1/feedback", event_of, "feedback_id"),
+        "/v1/invitations": ItemsEndpoint(service, authenticator, "/v1/invitations", invitation_of, "invitation_id"),
         "/v1/sources/{key}": SourceEndpoint(service),
     }
     for path, endpoint in hot.items():
-        router.routes.append(Route(path, endpoint, methods=["POST"], include_in_schema=False))
+        methods = ["POST", "GET", "OPTIONS"] if path.startswith("/v1/sources/") else ["POST"]
+        router.routes.append(Route(path, endpoint, methods=methods, include_in_schema=False))  # GET has HEAD with it
     _describe_hot_routes(router)
     _add_import(router, service, authenticator)
     _add_sources(router, admin, authenticator)
@@ -139,7 +155,31 @@ def _describe_hot_routes(router: APIRouter) -> None:
             str | None, Header(max_length=150, description="Names an object that has no id of its own.")
         ] = None,
     ) -> Accepted:
-        raise NotImplementedError("answered by FeedbackEndpoint, which is routed first")
+        raise NotImplementedError("answered by ItemsEndpoint, which is routed first")
+
+    @router.post(
+        "/v1/invitations",
+        status_code=202,
+        summary="Say what became of invitations",
+        description="So that the response rate is known: how many of the delivered invitations were answered. "
+        f"One object, or an array of up to {MAX_ITEMS}, all or nothing. 202 means durable; sending it again is safe. "
+        "Needs the role channel or operator.",
+        responses=_problems(
+            status_401=_NO_KEY,
+            status_403=_NO_ROLE,
+            status_413=_TOO_LARGE,
+            status_415="The body is compressed.",
+            status_422="Not accepted, nothing stored; `faults` has the path of each fault.",
+            status_503=_UNAVAILABLE,
+        ),
+    )
+    async def send_invitations(
+        invitations: Annotated[
+            InvitationIn | Annotated[list[InvitationIn], Field(min_length=1, max_length=MAX_ITEMS)],
+            Body(openapi_examples=examples.INVITATIONS),
+        ],
+    ) -> AcceptedInvitations:
+        raise NotImplementedError("answered by ItemsEndpoint, which is routed first")
 
     @router.post(
         "/v1/sources/{key}",
@@ -151,7 +191,7 @@ def _describe_hot_routes(router: APIRouter) -> None:
         responses={
             200: {
                 "description": "A handshake of the vendor.",
-                "content": {"application/json": {"example": {"ok": True}}},
+                "content": {"text/plain": {"schema": {"type": "string"}}},
             },
             **_problems(
                 status_401="No such source, or a wrong signature: both are answered alike.",

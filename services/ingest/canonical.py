@@ -79,9 +79,7 @@ def _data(feedback: FeedbackIn, object_id: str, origin: Origin, received_at: dat
     customer = feedback.customer
     identity = None
     if customer is not None:
-        identity = domain.identity_of(
-            id=customer.id, email=customer.email, phone=customer.phone, handle=customer.handle, channel=feedback.channel
-        )
+        identity = domain.identity_of(**customer.identifying(), channel=feedback.channel)
     return FeedbackReceivedV1(
         feedback_id=domain.feedback_id(origin.workspace, origin.source, object_id),
         revision=feedback.revision,
@@ -96,7 +94,7 @@ def _data(feedback: FeedbackIn, object_id: str, origin: Origin, received_at: dat
         department=feedback.department,
         product=feedback.product,
         segment=feedback.segment,
-        survey=_survey(feedback.survey),
+        survey=None if feedback.survey is None else survey_of(feedback.survey),
         ratings=_ratings(feedback),
         customer_id=None if identity is None else domain.customer_id(origin.workspace, identity),
         public=feedback.public,
@@ -115,8 +113,9 @@ def _data(feedback: FeedbackIn, object_id: str, origin: Origin, received_at: dat
     )
 
 
-def _survey(survey: SurveyIn | None) -> Survey | None:
-    return None if survey is None else Survey(id=survey.id, type=survey.type, wave=survey.wave)
+def survey_of(survey: SurveyIn) -> Survey:
+    """A survey as contracts name it."""
+    return Survey(id=survey.id, type=survey.type, wave=survey.wave)
 
 
 def _ratings(feedback: FeedbackIn) -> tuple[Rating, ...]:

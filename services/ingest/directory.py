@@ -12,7 +12,8 @@ from services.ingest import repository
 from services.ingest.canonical import Origin
 from services.ingest.cipher import Cipher
 from services.ingest.sources import CONNECTORS, Connector
-from services.ingest.sources.base import Credential, SourceSettings, configured
+from services.ingest.sources.base import SourceSettings, configured
+from services.ingest.sources.proof import Credential
 from shared.core.errors import CloseloopError, Unavailable
 from shared.db.database import Database, is_outage
 from shared.telemetry.logging import get_logger

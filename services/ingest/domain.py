@@ -47,6 +47,16 @@ def feedback_id(workspace: str, source: str, object_id: str) -> UUID:
     return name_id("feedback", workspace, source, object_id)
 
 
+def invitation_id(workspace: str, source: str, object_id: str) -> UUID:
+    """The same invitation of the same source, whatever became of it."""
+    return name_id("invitation", workspace, source, object_id)
+
+
+def invitation_event_id(workspace: str, source: str, object_id: str, status: str) -> UUID:
+    """The same status of the same invitation is the same event."""
+    return external_event_id(workspace, source, f"invitation:{object_id}", status)
+
+
 def event_id(workspace: str, source: str, object_id: str, revision: int) -> UUID:
     """The same revision of the same object is the same event: a repeat is dropped by every consumer."""
     return external_event_id(workspace, source, object_id, revision)

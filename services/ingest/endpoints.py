@@ -4,9 +4,11 @@ They hang as routes inside the app, in front of the documented ones of api.py at
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
@@ -14,7 +16,9 @@ from starlette.types import Message, Receive, Scope, Send
 from services.ingest.canonical import Origin
 from services.ingest.decoding import invalid
 from services.ingest.errors import UnsupportedMediaType
+from services.ingest.outlet import Received
 from services.ingest.service import IngestService
+from services.ingest.sources.base import Answer
 from shared.auth.keys import Role
 from shared.auth.signatures import Signed
 from shared.core.errors import CloseloopError, Fault
@@ -25,12 +29,22 @@ from shared.telemetry.tracing import current_traceparent, span
 MAX_KEY_LENGTH = 150
 
 
-class FeedbackEndpoint:
-    """POST /v1/feedback."""
+class ItemsEndpoint:
+    """POST /v1/feedback and /v1/invitations: `make` gives the event of an item, and `subject` is what it is about."""
 
-    def __init__(self, service: IngestService, authenticator: Authenticator) -> None:
+    def __init__(
+        self,
+        service: IngestService,
+        authenticator: Authenticator,
+        path: str,
+        make: Callable[..., Received],
+        subject: str,
+    ) -> None:
         self._service = service
         self._principal = authenticator.require(Role.CHANNEL, Role.OPERATOR)
+        self._span = f"POST {path}"
+        self._make = make
+        self._subject = subject
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -38,38 +52,56 @@ class FeedbackEndpoint:
             principal = await self._principal(Request(scope))
             headers = headers_of(scope)
             body = await body_of(headers, receive)
-            with span("POST /v1/feedback", headers.get("traceparent")):
+            with span(self._span, headers.get("traceparent")):
                 events = await self._service.accept(
                     body,
                     Origin(principal.workspace, "api", "api"),
+                    self._make,
                     idempotency_key=_idempotency_key(headers),
                     traceparent=current_traceparent(),
                 )
-        items = [{"id": str(event.id), "feedback_id": str(event.data.feedback_id)} for event in events]
+        items = [{"id": str(event.id), self._subject: str(getattr(event.data, self._subject))} for event in events]
         await answer(send, 202, {"items": items})
 
 
 class SourceEndpoint:
-    """POST /v1/sources/{key}."""
+    """/v1/sources/{key}: POST for deliveries; GET, HEAD and OPTIONS for the handshakes of vendors that have one."""
 
     def __init__(self, service: IngestService) -> None:
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One delivery."""
-        headers = headers_of(scope)
+        """One request."""
+        headers, key = headers_of(scope), scope["path_params"]["key"]
         with counted("source"):
             body = await raw_body(receive)
-            message = Signed(body, headers)
-            source = await self._service.prove(scope["path_params"]["key"], message)
+            message = Signed(body, headers, scope["method"], _url(scope, headers), _query(scope))
+            if message.method != "POST":
+                await answer_as(send, await self._service.greet(key, message))
+                return
+            source = await self._service.prove(key, message)
         with counted(source.origin.connector), span("POST /v1/sources", headers.get("traceparent")):
             traceparent = current_traceparent()
             delivered = await self._service.deliver(source, message, traceparent=traceparent)
-        if delivered.handshake:
-            await answer(send, 200, {"ok": True})
+        if delivered.answer is not None:
+            await answer_as(send, delivered.answer)
             return
         counts = {"accepted": delivered.accepted, "parked": delivered.parked, "skipped": delivered.skipped}
-        await answer(send, 202, counts)
+        await answer(send, source.connector.success, counts)
+
+
+def _url(scope: Scope, headers: Mapping[str, str]) -> str:
+    """The address as the vendor wrote it: behind a proxy that ends TLS, with what the proxy says of it."""
+    scheme = headers.get("x-forwarded-proto", scope["scheme"])
+    host = headers.get("x-forwarded-host", headers.get("host", ""))
+    path = scope.get("raw_path", scope["path"].encode()).decode("latin-1").partition("?")[0]
+    query = scope["query_string"].decode("latin-1")
+    return f"{scheme}://{host}{path}" + (f"?{query}" if query else "")
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    query = scope["query_string"]
+    return dict(parse_qsl(query.decode("latin-1"), keep_blank_values=True)) if query else {}
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -105,11 +137,25 @@ async def raw_body(receive: Receive) -> bytes:
 
 
 async def answer(send: Send, status: int, content: Mapping[str, Any]) -> None:
-    """Send a JSON answer."""
+    """Send a JSON answer; none where the status has no body."""
+    if status == HTTPStatus.NO_CONTENT:
+        await answer_as(send, Answer(status))
+        return
     body = json.dumps(content, separators=(",", ":")).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+async def answer_as(send: Send, given: Answer) -> None:
+    """Send exactly this."""
+    headers = [(name.lower().encode(), value.encode()) for name, value in given.headers.items()]
+    if given.body:
+        headers.append((b"content-type", given.content_type.encode()))
+    if given.status != HTTPStatus.NO_CONTENT:
+        headers.append((b"content-length", str(len(given.body)).encode()))
+    await send({"type": "http.response.start", "status": given.status, "headers": headers})
+    await send({"type": "http.response.body", "body": given.body})
 
 
 @contextmanager

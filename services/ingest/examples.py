@@ -34,6 +34,21 @@ MESSAGE_EXAMPLE: dict[str, Any] = {
 }
 CORRECTION_EXAMPLE: dict[str, Any] = {**SURVEY_EXAMPLE, "revision": 1, "score": 8}
 REMOVAL_EXAMPLE: dict[str, Any] = {"id": "resp-8812", "revision": 2, "removed": True}
+INVITATION_EXAMPLE: dict[str, Any] = {
+    "id": "inv-20911",
+    "status": "delivered",
+    "invited_at": "2026-03-09T18:00:00Z",
+    "survey": {"id": "post-delivery", "type": "transactional"},
+    "channel": "email",
+    "touchpoint": "delivery",
+    "department": "support",
+    "customer": {"email": "nora@example.com"},
+}
+INVITATIONS: dict[str, Any] = {
+    "delivered": {"summary": "Sent, and not known to have failed", "value": INVITATION_EXAMPLE},
+    "completed": {"summary": "The survey was answered", "value": {**INVITATION_EXAMPLE, "status": "completed"}},
+    "several": {"summary": "Up to 500 at once, all or nothing", "value": [INVITATION_EXAMPLE]},
+}
 BODIES: dict[str, Any] = {
     "survey": {"summary": "An answer to a survey", "value": SURVEY_EXAMPLE},
     "review": {"summary": "A public review with stars", "value": RATING_EXAMPLE},

@@ -101,13 +101,13 @@ Words = Annotated[Text | None, BeforeValidator(_empty_is_absent)]
 Language = Annotated[str, BeforeValidator(_primary_language), AfterValidator(_two_letters)]
 
 
-class _Input(BaseModel):
+class Input(BaseModel):
     """Unknown names are refused: a misspelt field must not get lost in silence."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class SurveyIn(_Input):
+class SurveyIn(Input):
     """The survey an answer belongs to."""
 
     id: Label = Field(description="Name of the survey.", examples=["post-delivery"])
@@ -118,7 +118,7 @@ class SurveyIn(_Input):
     wave: Label | None = Field(default=None, description="The round of a repeated survey.", examples=["2026-Q1"])
 
 
-class RatingIn(_Input):
+class RatingIn(Input):
     """One number a customer gave."""
 
     metric: Metric
@@ -164,7 +164,7 @@ def _check_formula(metric: str, formula: str | None, scale: Mapping[str, Any]) -
         raise ValueError("the formula nps needs the scale 0–10")
 
 
-class CustomerIn(_Input):
+class CustomerIn(Input):
     """Who said it. The first of id, email, phone, handle is the identity; it is stored apart and never logged."""
 
     id: ObjectId | None = Field(default=None, description="What you call this customer.", examples=["C-20911"])
@@ -173,8 +173,12 @@ class CustomerIn(_Input):
     handle: Name | None = Field(default=None, description="Name on the channel.", examples=["@nora"])
     name: Name | None = Field(default=None, examples=["Nora Whitfield"])
 
+    def identifying(self) -> dict[str, str | None]:
+        """What `domain.identity_of` goes by."""
+        return {"id": self.id, "email": self.email, "phone": self.phone, "handle": self.handle}
 
-class FeedbackIn(_Input):
+
+class FeedbackIn(Input):
     """One thing a customer said: an answer to a survey, or a message."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [SURVEY_EXAMPLE, RATING_EXAMPLE]})

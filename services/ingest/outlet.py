@@ -16,7 +16,7 @@ from shared.bus import codec
 from shared.bus.port import Producer
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1
-from shared.contracts.topics import FEEDBACK_RECEIVED
+from shared.contracts.invitation_changed import InvitationChangedV1
 from shared.core.errors import NotFound, Unavailable
 from shared.db.database import Database, is_outage
 from shared.db.wakeup import wait
@@ -25,7 +25,8 @@ from shared.telemetry.logging import get_logger
 from shared.telemetry.metrics import PUBLISHED, SPOOLED, SPOOLING
 
 log = get_logger(__name__)
-Received = Event[FeedbackReceivedV1]
+Received = Event[FeedbackReceivedV1] | Event[InvitationChangedV1]
+"""Events of one call are all of one type."""
 
 # A healthy bus confirms within milliseconds; who waits longer gives its events to the spool.
 BUS_SECONDS = 2.0
@@ -54,7 +55,7 @@ class BusOutlet:
     async def send(self, events: Sequence[Received]) -> None:
         """Return when all are durable. Raises Unavailable: unknown; sending the same again is safe."""
         await self._producer.send([codec.encode(event) for event in events])
-        PUBLISHED.labels(FEEDBACK_RECEIVED.name).inc(len(events))
+        PUBLISHED.labels(events[0].data.topic.name).inc(len(events))
 
 
 class SpoolingOutlet:

@@ -1,7 +1,7 @@
 """Use cases of ingest: accept feedback, accept a vendor's delivery, keep what cannot be understood."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,8 @@ from services.ingest.cipher import Cipher
 from services.ingest.decoding import decode_json, invalid
 from services.ingest.directory import Directory, Source, source_of
 from services.ingest.outlet import BusOutlet, Received, SpoolingOutlet
-from services.ingest.sources.base import Parsed, proven
+from services.ingest.sources.base import Answer, Parsed
+from services.ingest.sources.proof import proven
 from shared.auth.signatures import Scheme, Signed
 from shared.core.clock import utc_now
 from shared.core.errors import BadRecord, Fault, InvalidInput, Unauthenticated
@@ -40,7 +41,7 @@ class Delivered:
     accepted: int = 0
     parked: int = 0
     skipped: dict[str, int] = field(default_factory=dict)
-    handshake: bool = False
+    answer: Answer | None = None
 
 
 class IngestService:
@@ -52,9 +53,16 @@ class IngestService:
         self._directory = directory
 
     async def accept(
-        self, body: bytes, origin: Origin, *, idempotency_key: str | None = None, traceparent: str | None = None
+        self,
+        body: bytes,
+        origin: Origin,
+        make: Callable[..., Received] = event_of,
+        *,
+        idempotency_key: str | None = None,
+        traceparent: str | None = None,
     ) -> list[Received]:
-        """Accept one object or an array, whole or not at all. Raises InvalidInput with the path of each fault."""
+        """Accept one object or an array, whole or not at all; `make` gives the event of an item. Raises InvalidInput
+        with the path of each fault."""
         value = decode_json(body)
         several = isinstance(value, list)
         items = value if several else [value]
@@ -67,7 +75,7 @@ class IngestService:
             key = None if not idempotency_key else f"key:{idempotency_key}" + (f"#{index}" if several else "")
             try:
                 at = (index,) if several else ()
-                events.append(event_of(item, origin, now, fallback_id=key, at=at, traceparent=traceparent))
+                events.append(make(item, origin, now, fallback_id=key, at=at, traceparent=traceparent))
             except Refused as refused:
                 faults += refused.faults[: _MAX_FAULTS - len(faults)]
         if faults:
@@ -76,7 +84,7 @@ class IngestService:
         return events
 
     async def publish(self, events: Sequence[Received]) -> None:
-        """Make events of one workspace durable. Raises Unavailable; sending the same again is safe."""
+        """Make events of one workspace and type durable. Raises Unavailable; sending the same again is safe."""
         if not events:
             return
         await self._outlet.send(events)
@@ -100,16 +108,27 @@ class IngestService:
             return None
         return source if proven(source.credential, message, source.secrets, now=now) else None
 
+    async def greet(self, key: str, message: Signed) -> Answer:
+        """The answer to a vendor that wants to know who is here. Raises Unauthenticated for everybody else."""
+        source = self._directory.find(key)
+        if source is None:
+            await self._directory.renew()
+            source = self._directory.find(key)
+        greeted = None if source is None else source.connector.greet(source.settings, message, source.secrets, key)
+        if greeted is None:
+            raise Unauthenticated(_UNPROVEN)
+        return greeted
+
     async def deliver(self, source: Source, message: Signed, *, traceparent: str | None = None) -> Delivered:
         """Take a proven delivery. What cannot be understood is kept as a dead letter, raw."""
         try:
-            parsed, events, error = _understood(source, message, traceparent)
+            parsed, events, error = understood(source, message, traceparent)
         except InvalidInput as unreadable:
             parsed, events, error = Parsed(), [], BadRecord(unreadable.detail, faults=unreadable.faults)
         await self.publish(events)
         if error is not None:
             await self._park(source, message, error)
-        return Delivered(len(events), int(error is not None), dict(parsed.skipped), parsed.handshake)
+        return Delivered(len(events), int(error is not None), dict(parsed.skipped), parsed.answer)
 
     async def _park(self, source: Source, message: Signed, error: BadRecord) -> None:
         kept = ((name, message.headers[name]) for name in _KEPT_HEADERS if name in message.headers)
@@ -142,7 +161,7 @@ def mender(cipher: Cipher) -> Mend:
         if row is None:
             raise BadRecord(f"there is no source {name!r} any more")
         source = source_of(row, cipher)
-        _, events, error = _understood(source, Signed(bytes(letter.value), headers), None)
+        _, events, error = understood(source, Signed(bytes(letter.value), headers), None)
         if error is not None:
             raise error
         for event in events:
@@ -152,7 +171,7 @@ def mender(cipher: Cipher) -> Mend:
     return mend
 
 
-def _understood(
+def understood(
     source: Source, message: Signed, traceparent: str | None
 ) -> tuple[Parsed, list[Received], BadRecord | None]:
     """What was parsed, the events of its good items, and the error of the others. Raises InvalidInput."""

@@ -9,7 +9,7 @@ from uuid import UUID
 import numpy as np
 
 from services.scoring.domain import scores
-from services.scoring.domain.answers import UNHEARD, Block, KeptMetric, Rows, ids_of
+from services.scoring.domain.answers import Block, KeptMetric, Rows, ids_of
 from services.scoring.domain.drivers import Contribution, Part, contributions
 from services.scoring.domain.rules import Rules
 from services.scoring.domain.scores import Score, Tally
@@ -246,7 +246,9 @@ class Analysis:
 
     def _of_measure(self, measure: str, sides: tuple[dict[str, Tally], dict[str, Tally]], minimum_n: int) -> Score:
         now, then = (side.get(measure, Tally()) for side in sides)
-        return scores.score_by(measure, now, then, minimum_n).with_unheard(sides[0].get(UNHEARD, Tally()).n)
+        return scores.score_by(measure, now, then, minimum_n).with_uncounted(
+            lambda beside: sides[0].get(beside, Tally()).n
+        )
 
 
 def _part(measure: str, side: Mapping[str, Tally]) -> Part:

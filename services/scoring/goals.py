@@ -18,7 +18,12 @@ from shared.db.database import Database
 
 MOST_TARGETS = 1000
 _FAR = 1e9
-_RANGES: dict[str, tuple[float, float]] = {"nps": (-100, 100), "csat": (0, 100), "sentiment": (-100, 100)}
+_RANGES: dict[str, tuple[float, float]] = {
+    "nps": (-100, 100),
+    "csat": (0, 100),
+    "sentiment": (-100, 100),
+    "response_rate": (0, 100),
+}
 
 
 @dataclass(frozen=True, slots=True)

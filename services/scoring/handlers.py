@@ -9,7 +9,7 @@ from shared.bus import codec
 from shared.bus.port import Record
 from shared.contracts.assignment_changed import AssignmentChangedV1
 from shared.contracts.envelope import Event
-from shared.contracts.topics import ASSIGNMENT_CHANGED, FEEDBACK_RECEIVED, FEEDBACK_ROUTED
+from shared.contracts.topics import ASSIGNMENT_CHANGED, FEEDBACK_RECEIVED, FEEDBACK_ROUTED, INVITATION_CHANGED
 from shared.core.errors import BadRecord
 from shared.db.unit_of_work import UnitOfWork
 from shared.runtime.consumer import Subscription
@@ -18,7 +18,7 @@ GROUP = "scoring"
 
 
 def subscription(service: ScoringService, max_batch: int) -> Subscription:
-    """Feedback, and what routing understood of it, into blocks of answers; and how its assignments stand. A
+    """Feedback, what routing understood of it, and invitations, into blocks of answers; and how assignments stand. A
     repeat is known by its revision or sequence, so no event id is kept."""
     intake = Intake()
 
@@ -28,7 +28,7 @@ def subscription(service: ScoringService, max_batch: int) -> Subscription:
         else:
             await service.take(intake.read(records), uow)
 
-    topics = (FEEDBACK_RECEIVED, FEEDBACK_ROUTED, ASSIGNMENT_CHANGED)
+    topics = (FEEDBACK_RECEIVED, INVITATION_CHANGED, FEEDBACK_ROUTED, ASSIGNMENT_CHANGED)
     return Subscription(group=GROUP, topics=topics, handle=take, max_batch=max_batch, pace_seconds=0.03, raw=True)
 
 

@@ -22,6 +22,7 @@ from services.scoring.domain.answers import (
     Origin,
     Question,
     Version,
+    invited_of,
     is_void,
     said_of,
     unsaid_of,
@@ -31,6 +32,7 @@ from shared.bus import codec
 from shared.bus.port import Record
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.feedback_routed import FeedbackRoutedV1
+from shared.contracts.invitation_changed import InvitationChangedV1
 from shared.core.clock import rfc3339
 from shared.core.errors import BadRecord
 
@@ -149,6 +151,9 @@ class Intake:
         rows = versions.setdefault(event.workspace, [])
         if isinstance(event.data, FeedbackRoutedV1):
             rows += self._rows(said_of(event), record)
+            return
+        if isinstance(event.data, InvitationChangedV1):
+            rows += self._rows(invited_of(event), record)
             return
         if not isinstance(event.data, FeedbackReceivedV1):
             raise BadRecord(f"{event.type} is not feedback")

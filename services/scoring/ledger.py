@@ -109,7 +109,11 @@ class Book:
         if (known := self._asked.get((origin, question))) is None:
             given = self.tables.questions.met[question]
             formulas = self.rules.formulas.get(self.tables.origins.met[origin].survey or "", {})
-            ruled = given if given.metric == "sentiment" else given.scored_by(formulas.get(given.metric))
+            ruled = (
+                given
+                if given.metric == "sentiment" or given.metric == "response_rate"
+                else given.scored_by(formulas.get(given.metric))
+            )
             known = self._asked[origin, question] = self.tables.questions.number(ruled)
         return known
 

@@ -53,7 +53,7 @@ def _given(book: Book, rows: Rows, origins: Ints, asked: Ints) -> Iterator[tuple
     columns = (people, feedback, hours, rows["at"].tolist(), rows["value"].tolist(), origins.tolist(), asked.tolist())
     for person, one, hour, at, value, origin, number in zip(*columns, strict=True):
         survey, question = book.tables.origins.met[origin].survey, book.tables.questions.met[number]
-        if survey is None or question.metric == "sentiment":
+        if survey is None or question.metric in ("sentiment", "response_rate"):
             yield None
             continue
         top, bottom = question.bands()

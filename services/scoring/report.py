@@ -43,6 +43,8 @@ from shared.db.database import Database, Reader
 _EXPLAINING = ("department", "touchpoint", "product", "segment", "channel")
 _MOST_PARTS = 2000
 _METRICS: tuple[KeptMetric, ...] = get_args(KeptMetric)
+# What messages say is told by issue; of a response rate no change can be tested.
+_UNMOVED = ("sentiment", "response_rate")
 _DAYS_A_WEEK = 7
 
 
@@ -245,7 +247,7 @@ def _movers(whole: Sequence[SeriesKey], keys: Sequence[SeriesKey], sums: _Sums, 
     for key in whole:
         sides = sums.sides(key)
         measure = scores.leading_measure(key.metric, *sides)
-        if key.metric == "sentiment" or min(side.get(measure, scores.NOTHING).n for side in sides) < minimum_n:
+        if key.metric in _UNMOVED or min(side.get(measure, scores.NOTHING).n for side in sides) < minimum_n:
             continue
         parts: dict[str, dict[SeriesKey, Sides]] = defaultdict(dict)
         for one in keys:

@@ -351,6 +351,7 @@ def _updated(
             "passives": score.passives,
             "detractors": score.detractors,
             "sentiments": score.sentiments,
+            "invitations": score.invitations,
             "interval": score.interval,
             "minimum_n": score.minimum_n,
             "reportable": score.reportable,

@@ -9,20 +9,27 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 # More signatures than any vendor sends; a header with thousands must not buy CPU time.
 _MAX_SIGNATURES = 10
-# Unix seconds have ten digits; an integer of thousands cannot even be compared with a float.
+# Unix milliseconds have thirteen digits; an integer of thousands cannot even be compared with a float.
+_MAX_STAMP_LENGTH = 40
 _MAX_STAMP_DIGITS = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How one vendor signs. `signed` is a template over {body}, {timestamp} and {id}, joined as bytes.
+    """How one vendor signs. `signed` is a template over {body}, {timestamp}, {id}, {method} and {url}, joined as bytes.
 
-    `separator` splits a header that holds several signatures; `tolerance_seconds` refuses stale signed timestamps.
+    `separator` splits a header that holds several signatures; `timestamp_prefix` marks the one of its parts that is the
+    time, where that has no header of its own. `tolerance_seconds` refuses stale signed timestamps (Unix seconds or
+    milliseconds by `timestamp_unit`, or RFC 3339). `key_prefix` stands before the secret in the key.
     """
 
     header: str
@@ -31,10 +38,22 @@ class Scheme:
     prefix: str = ""
     signed: tuple[str, ...] = ("{body}",)
     timestamp_header: str | None = None
+    timestamp_prefix: str | None = None
+    timestamp_unit: Literal["seconds", "milliseconds"] = "seconds"
     id_header: str | None = None
     separator: str | None = None
     tolerance_seconds: int | None = None
     key_form: Literal["text", "whsec"] = "text"
+    key_prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ed25519:
+    """A signature in hex over timestamp and body by the vendor's key: our "secret" is the public half of it, in hex."""
+
+    header: str
+    timestamp_header: str
+    tolerance_seconds: int = 300
 
 
 STANDARD_WEBHOOKS = Scheme(
@@ -53,36 +72,66 @@ STANDARD_WEBHOOKS = Scheme(
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """What arrived: raw bytes, and headers with lower-case names."""
+    """What arrived: raw bytes, headers with lower-case names, and how and where it was asked for (`url` as the sender
+    wrote it, for the few who sign it)."""
 
     body: bytes
     headers: Mapping[str, str]
+    method: str = "POST"
+    url: str = ""
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 def verify(scheme: Scheme, message: Signed, secrets: Sequence[str], *, now: float) -> bool:
     """True when any of `secrets` made one of the signatures. `now` is Unix seconds, for the tolerance."""
     given = _candidates(scheme, message.headers.get(scheme.header.lower(), ""))
-    if not given or not secrets or not _fresh(scheme, message, now):
+    stamp = _stamp(scheme, message)
+    if not given or not secrets or not _fresh(scheme, stamp, now):
         return False
     good = False
     for secret in secrets:
-        expected = _encoded(scheme, _digest(scheme, message, secret))
+        expected = _encoded(scheme, _digest(scheme, message, stamp, secret))
         for candidate in given:
             good |= expected is not None and hmac.compare_digest(expected, candidate)
     return good
 
 
+def verify_ed25519(scheme: Ed25519, message: Signed, keys: Sequence[str], *, now: float) -> bool:
+    """True when any of `keys` (hex) verifies the signature and its timestamp is not stale."""
+    stamp = message.headers.get(scheme.timestamp_header.lower(), "")
+    moment = _moment(stamp, 1)
+    if moment is None or abs(now - moment) > scheme.tolerance_seconds:
+        return False
+    good = False
+    for key in keys:
+        try:
+            signature = bytes.fromhex(message.headers.get(scheme.header.lower(), ""))
+            Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(signature, stamp.encode() + message.body)
+        except (ValueError, InvalidSignature):
+            continue
+        good = True
+    return good
+
+
 def sign(scheme: Scheme, message: Signed, secret: str) -> str:
-    """The value of the scheme's header for `message`; for tests, the demo, `sources test` and our own webhooks."""
-    encoded = _encoded(scheme, _digest(scheme, message, secret))
+    """The value of the scheme's header for `message`; for tests, the demo, `sources test` and our own webhooks. Where
+    the time has no header of its own, it must stand in that header already."""
+    stamp = _stamp(scheme, message)
+    encoded = _encoded(scheme, _digest(scheme, message, stamp, secret))
     if encoded is None:
         raise ValueError("the secret is not in the form that this scheme needs")
-    return scheme.prefix + encoded.decode()
+    before = "" if scheme.timestamp_prefix is None else f"{scheme.timestamp_prefix}{stamp}{scheme.separator}"
+    return before + scheme.prefix + encoded.decode()
+
+
+def _parts(scheme: Scheme, header: str) -> list[str]:
+    if not scheme.separator:
+        return [header]
+    return [part.strip() for part in header.split(scheme.separator, _MAX_SIGNATURES)[:_MAX_SIGNATURES]]
 
 
 def _candidates(scheme: Scheme, header: str) -> list[bytes]:
-    values = header.split(scheme.separator, _MAX_SIGNATURES)[:_MAX_SIGNATURES] if scheme.separator else [header]
-    texts = (_text(scheme, value.strip()) for value in values)
+    texts = (_text(scheme, value.strip()) for value in _parts(scheme, header))
     return [text for text in texts if text is not None]
 
 
@@ -101,39 +150,61 @@ def _encoded(scheme: Scheme, digest: bytes | None) -> bytes | None:
     return digest.hex().encode() if scheme.encoding == "hex" else base64.b64encode(digest)
 
 
-def _fresh(scheme: Scheme, message: Signed, now: float) -> bool:
+def _stamp(scheme: Scheme, message: Signed) -> str:
+    if scheme.timestamp_prefix is None:
+        return message.headers.get((scheme.timestamp_header or "").lower(), "")
+    found = _parts(scheme, message.headers.get(scheme.header.lower(), ""))
+    prefix = scheme.timestamp_prefix
+    return next((part.removeprefix(prefix) for part in found if part.startswith(prefix)), "")
+
+
+def _fresh(scheme: Scheme, stamp: str, now: float) -> bool:
     if scheme.tolerance_seconds is None:
         return True
-    stamp = message.headers.get((scheme.timestamp_header or "").lower(), "")
-    if not (stamp.isascii() and stamp.isdigit() and len(stamp) <= _MAX_STAMP_DIGITS):
-        return False
-    return abs(now - int(stamp)) <= scheme.tolerance_seconds
+    moment = _moment(stamp, 1000 if scheme.timestamp_unit == "milliseconds" else 1)
+    return moment is not None and abs(now - moment) <= scheme.tolerance_seconds
 
 
-def _digest(scheme: Scheme, message: Signed, secret: str) -> bytes | None:
+def _moment(stamp: str, units_a_second: int) -> float | None:
+    """Unix seconds of a stamp in digits, or in RFC 3339 with its zone."""
+    if not stamp.isascii() or len(stamp) > _MAX_STAMP_LENGTH:
+        return None
+    if stamp.isdigit():
+        return int(stamp) / units_a_second if len(stamp) <= _MAX_STAMP_DIGITS else None
+    try:
+        moment = datetime.fromisoformat(stamp)
+        return moment.timestamp() if moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def _digest(scheme: Scheme, message: Signed, stamp: str, secret: str) -> bytes | None:
     try:
         key = _key(scheme, secret)
     except (ValueError, binascii.Error):
         return None
     mac = hmac.new(key, digestmod=hashlib.sha1 if scheme.digest == "sha1" else hashlib.sha256)
     for part in scheme.signed:
-        if part == "{body}":
-            mac.update(message.body)
-        elif part == "{timestamp}":
-            mac.update(_header(message, scheme.timestamp_header))
-        elif part == "{id}":
-            mac.update(_header(message, scheme.id_header))
-        else:
-            mac.update(part.encode())
+        mac.update(message.body if part == "{body}" else _signed_text(scheme, message, stamp, part))
     return mac.digest()
 
 
-def _header(message: Signed, name: str | None) -> bytes:
-    return message.headers.get((name or "").lower(), "").encode("utf-8", "surrogatepass")
+def _signed_text(scheme: Scheme, message: Signed, stamp: str, part: str) -> bytes:
+    if part == "{timestamp}":
+        text = stamp
+    elif part == "{id}":
+        text = message.headers.get((scheme.id_header or "").lower(), "")
+    elif part == "{method}":
+        text = message.method
+    else:
+        text = message.url if part == "{url}" else part
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _key(scheme: Scheme, secret: str) -> bytes:
-    key = secret.encode() if scheme.key_form == "text" else _decoded_key(secret)
+    if not secret:
+        raise ValueError("an empty key would let anybody sign")
+    key = (scheme.key_prefix + secret).encode() if scheme.key_form == "text" else _decoded_key(secret)
     if not key:
         raise ValueError("an empty key would let anybody sign")
     return key

@@ -5,11 +5,13 @@ from shared.contracts.envelope import EventData
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.feedback_routed import FeedbackRoutedV1
 from shared.contracts.followup_changed import FollowupChangedV1
+from shared.contracts.invitation_changed import InvitationChangedV1
 from shared.contracts.score_alerted import ScoreAlertedV1
 from shared.contracts.score_updated import ScoreUpdatedV1
 
 EVENTS: tuple[type[EventData], ...] = (
     FeedbackReceivedV1,
+    InvitationChangedV1,
     FeedbackRoutedV1,
     AssignmentChangedV1,
     ScoreUpdatedV1,

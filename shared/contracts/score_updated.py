@@ -54,6 +54,15 @@ class Sentiments(Part):
     unknown: Annotated[int, Field(ge=0)]
 
 
+class Invitations(Part):
+    """What became of the invitations of a response rate. `delivered` includes `completed`; the others are apart."""
+
+    delivered: Annotated[int, Field(ge=0)]
+    completed: Annotated[int, Field(ge=0)]
+    bounced: Annotated[int, Field(ge=0)]
+    suppressed: Annotated[int, Field(ge=0)]
+
+
 class PreviousWindow(Part):
     """The same series one window earlier, and whether the difference is more than noise."""
 
@@ -77,13 +86,15 @@ class ScoreUpdatedV1(EventData):
         default=None,
         description="None while there is no answer. NPS is a number from −100 to 100; "
         "CSAT a share in percent; CES and rating a mean; sentiment the share of positive messages less that of "
-        "negative ones, from −100 to 100, over those whose sentiment is known.",
+        "negative ones, from −100 to 100, over those whose sentiment is known; the response rate the share "
+        "in percent of the invitations delivered in the window whose survey was answered since.",
     )
     n: Annotated[int, Field(ge=0)]
     promoters: int | None = None
     passives: int | None = None
     detractors: int | None = None
     sentiments: Sentiments | None = None
+    invitations: Invitations | None = None
     interval: Interval | None = None
     minimum_n: int
     reportable: bool = Field(description="False below minimum_n: show n, not the value.")

@@ -19,6 +19,7 @@ class Topic:
 
 
 FEEDBACK_RECEIVED = Topic("feedback.received.v1", owner="ingest", key="customer, else feedback")
+INVITATION_CHANGED = Topic("invitation.changed.v1", owner="ingest", key="customer, else invitation")
 FEEDBACK_ROUTED = Topic("feedback.routed.v1", owner="routing", key="customer, else feedback")
 ASSIGNMENT_CHANGED = Topic("assignment.changed.v1", owner="routing", key="customer, else feedback")
 SCORE_UPDATED = Topic("score.updated.v1", owner="scoring", key="series")
@@ -27,6 +28,7 @@ FOLLOWUP_CHANGED = Topic("followup.changed.v1", owner="notifier", key="customer,
 
 TOPICS: tuple[Topic, ...] = (
     FEEDBACK_RECEIVED,
+    INVITATION_CHANGED,
     FEEDBACK_ROUTED,
     ASSIGNMENT_CHANGED,
     SCORE_UPDATED,

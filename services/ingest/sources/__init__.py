@@ -1,11 +1,18 @@
-"""Vendors' webhooks, one small file each: verify the raw bytes, parse them, give canonical fields."""
+"""Vendors' webhooks, one small file each: how they prove themselves, and what their bodies say."""
+
+import importlib
+import pkgutil
 
 from services.ingest.sources.base import Connector
-from services.ingest.sources.discourse import Discourse
-from services.ingest.sources.generic import Generic
-from services.ingest.sources.typeform import Typeform
 
-CONNECTORS: dict[str, Connector] = {connector.name: connector for connector in (Generic(), Typeform(), Discourse())}
-"""Every connector by name; a new one is a file here and an entry in this list."""
+
+def _found() -> list[Connector]:
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return [kind() for kind in Connector.__subclasses__()]
+
+
+CONNECTORS: dict[str, Connector] = {one.name: one for one in sorted(_found(), key=lambda one: one.name)}
+"""Every connector by name; a new one is a file here."""
 
 __all__ = ["CONNECTORS", "Connector"]

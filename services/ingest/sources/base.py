@@ -1,68 +1,45 @@
 """What a connector is: verify → parse → canonical fields. The rest (ids, validation, publishing) all share."""
 
-import hmac
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from services.ingest.decoding import invalid, path_of
-from shared.auth.signatures import Scheme, Signed, verify
+from services.ingest.decoding import decode_json, invalid, path_of
+from services.ingest.sources.proof import Credential
+from shared.auth.signatures import Signed
 from shared.contracts.envelope import Label
-from shared.contracts.feedback_received import Formula, Metric, SurveyType
+from shared.contracts.feedback_received import SurveyType
 from shared.core.errors import Fault
 
 
 @dataclass(frozen=True, slots=True)
-class Bearer:
-    """A secret that the sender repeats in a header, as such or after `Bearer `."""
+class Answer:
+    """What a vendor wants to hear, byte by byte."""
 
-    header: str = "authorization"
-
-
-Credential = Scheme | Bearer
-
-
-def proven(credential: Credential, message: Signed, secrets: Sequence[str], *, now: float) -> bool:
-    """True when the sender knows one of `secrets`. Constant in time, never raises."""
-    if isinstance(credential, Scheme):
-        return verify(credential, message, secrets, now=now)
-    presented = message.headers.get(credential.header.lower(), "")
-    token = presented[7:] if presented[:7].lower() == "bearer " else presented
-    given = token.strip().encode("utf-8", "surrogatepass")
-    good = False
-    for secret in secrets:
-        good |= bool(secret) and hmac.compare_digest(given, secret.encode())
-    return good
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
     """What one delivery holds: items in the form of FeedbackIn, and what was left out on purpose, counted by reason.
 
-    `handshake` is set for a delivery that only tests the connection.
+    `answer` is set where the vendor waits for certain bytes: a challenge, or a delivery that only tests the connection.
     """
 
     items: list[dict[str, Any]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
-    handshake: bool = False
+    answer: Answer | None = None
 
 
-class Answered(BaseModel):
-    """How one question of a vendor becomes a rating."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    metric: Metric
-    scale_min: float | None = None
-    scale_max: float | None = None
-    formula: Formula | None = None
-
-    def rating(self, value: Any) -> dict[str, Any]:
-        """A rating in the form of FeedbackIn."""
-        return {"value": value, **self.model_dump(exclude_none=True)}
+def skipped(reason: str) -> Parsed:
+    """A delivery that is left out."""
+    return Parsed(skipped=Counter({reason: 1}))
 
 
 class SourceSettings(BaseModel):
@@ -86,27 +63,41 @@ class SourceSettings(BaseModel):
         names = {"channel", "touchpoint", "department", "product", "segment", "language", "public"}
         return self.model_dump(include=names, exclude_none=True)
 
+    def survey(self, form: object = None) -> dict[str, Any]:
+        """The survey in the form of FeedbackIn; `form` is what the vendor calls it."""
+        return {
+            "id": self.survey_id or (str(form)[:80] if form else None),
+            "type": self.survey_type or "transactional",
+            "wave": self.wave,
+        }
 
-class Connector(Protocol):
-    """One vendor. Stateless: everything about a source comes in its settings."""
 
-    @property
-    def name(self) -> str:
-        """Its name in `sources add` and in events."""
-        ...
+class Connector:
+    """One vendor, as data where possible. Stateless: everything about a source comes in its settings.
 
-    @property
-    def settings(self) -> type[SourceSettings]:
-        """The settings that a source of this connector takes."""
-        ...
+    `name` stands in `sources add` and in events, `proof` says how deliveries prove where they come from, `success` is
+    the status of the answer to a delivery that was taken.
+    """
+
+    name: ClassVar[str]
+    settings: ClassVar[type[SourceSettings]] = SourceSettings
+    proof: ClassVar[Credential]
+    success: ClassVar[int] = 202
 
     def credential(self, settings: Any) -> Credential:
-        """How its deliveries prove where they come from."""
-        ...
+        """How deliveries of a source prove where they come from."""
+        del settings
+        return self.proof
+
+    def greet(self, settings: Any, message: Signed, secrets: Sequence[str], key: str) -> Answer | None:
+        """The answer to a GET, HEAD or OPTIONS by which the vendor finds out who is here; None: it has no business
+        here. `key` is the last part of the address. Nothing is proven yet."""
+        del settings, message, secrets, key
+        return None
 
     def parse(self, settings: Any, message: Signed) -> Parsed:
-        """The items of a verified delivery. Raises InvalidInput for a body that it cannot understand."""
-        ...
+        """The items of a proven delivery. Raises InvalidInput for a body that it cannot understand."""
+        raise NotImplementedError
 
 
 def configured(connector: Connector, settings: Mapping[str, Any]) -> SourceSettings:
@@ -147,3 +138,37 @@ def need_object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise invalid([Fault(where, "must be an object")])
     return value
+
+
+def need_list(value: Any, where: str) -> list[Any]:
+    """`value` as an array. Raises InvalidInput."""
+    if not isinstance(value, list):
+        raise invalid([Fault(where, "must be an array")])
+    return value
+
+
+def json_object(message: Signed) -> dict[str, Any]:
+    """The body as an object. Raises InvalidInput."""
+    return need_object(decode_json(message.body), "$")
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects in an array; nothing for anything else."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
+def object_of(value: Any) -> dict[str, Any]:
+    """`value` where it is an object, else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def word(value: Any) -> str:
+    """`value` where it is text, else an empty one; what is not text cannot be looked up."""
+    return value if isinstance(value, str) else ""
+
+
+def need_id(value: Any, where: str) -> str:
+    """An id as text, whether it came as text or as a number. Raises InvalidInput."""
+    if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
+        raise invalid([Fault(where, "is missing: it is the id")])
+    return str(value)

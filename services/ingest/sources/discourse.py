@@ -4,22 +4,22 @@ The event's name and id come in headers that are not signed, so ids come from th
 """
 
 import re
-from collections import Counter
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.ingest.decoding import decode_json, invalid, text_of
-from services.ingest.sources.base import Credential, Parsed, SourceSettings, need_object
+from services.ingest.sources.base import Answer, Connector, Parsed, SourceSettings, need_object, skipped
+from services.ingest.sources.proof import Credential
 from services.ingest.sources.revisions import later
+from services.ingest.sources.texts import without_tags
 from shared.auth.signatures import Scheme, Signed
 from shared.contracts.envelope import Label
 from shared.core.errors import Fault
 
 _SAFE = re.compile(r"[a-z_]{1,40}")
 _QUOTES = re.compile(r"\[quote\b[^\]]*\].*?\[/quote\]", re.DOTALL | re.IGNORECASE)
-_TAGS = re.compile(r"</?[a-zA-Z][^<>]*>|<!--.*?-->", re.DOTALL)
 _REGULAR_POST = 1
 
 
@@ -44,30 +44,27 @@ class DiscourseSettings(SourceSettings):
     categories: dict[str, Category] = Field(default_factory=dict, description="By category id.")
 
 
-class Discourse:
-    """See Connector."""
+class Discourse(Connector):
+    """A forum."""
 
     name: ClassVar[str] = "discourse"
     settings: ClassVar[type[SourceSettings]] = DiscourseSettings
-
-    def credential(self, settings: DiscourseSettings) -> Credential:
-        """See Connector."""
-        return Scheme(header="X-Discourse-Event-Signature", encoding="hex", prefix="sha256=")
+    proof: ClassVar[Credential] = Scheme(header="X-Discourse-Event-Signature", prefix="sha256=")
 
     def parse(self, settings: DiscourseSettings, message: Signed) -> Parsed:
         """See Connector."""
         body = need_object(decode_json(_json_of(message)), "$")
         event = message.headers.get("x-discourse-event", "")
         if "ping" in body and "post" not in body:
-            return Parsed(handshake=True)
+            return Parsed(answer=Answer())
         if "post" not in body:
             topic = event if _SAFE.fullmatch(event) else next(iter(sorted(body)), "")
             if not body or not _SAFE.fullmatch(topic):
                 raise invalid([Fault("$", "is no Discourse event: it has no post")])
-            return Parsed(skipped=Counter({topic: 1}))
+            return skipped(topic)
         post = need_object(body["post"], "post")
         if reason := _left_out(settings, post, event):
-            return Parsed(skipped=Counter({reason: 1}))
+            return skipped(reason)
         return Parsed(items=[_item(settings, post, event)])
 
 
@@ -148,4 +145,4 @@ def _url(settings: DiscourseSettings, post: dict[str, Any]) -> str | None:
 
 def plain(raw: str) -> str:
     """Words of this customer alone: quotes of others and HTML taken out."""
-    return _TAGS.sub("", _QUOTES.sub("", raw)).strip()
+    return without_tags(_QUOTES.sub("", raw))

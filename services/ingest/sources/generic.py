@@ -6,9 +6,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from services.ingest.canonical import content_id
 from services.ingest.decoding import decode_json, invalid
-from services.ingest.sources.base import Bearer, Credential, Parsed, SourceSettings, place
+from services.ingest.sources.base import Connector, Parsed, SourceSettings, place
+from services.ingest.sources.mapping import as_field
 from services.ingest.sources.paths import EVERY, find, find_all, parse_path
+from services.ingest.sources.proof import Bearer, Credential
 from services.ingest.sources.revisions import revision_of
+from services.ingest.sources.targets import target
 from shared.auth.signatures import STANDARD_WEBHOOKS, Scheme, Signed
 from shared.core.errors import Fault
 
@@ -74,16 +77,10 @@ class StandardWebhooks(BaseModel):
     scheme: Literal["standard-webhooks"] = "standard-webhooks"
 
 
-class GenericSettings(SourceSettings):
-    """Without `fields` the body is in our own form already (that of POST /v1/feedback)."""
+class MappedSettings(SourceSettings):
+    """Where the fields of the feedback stand in a body that the operator knows and we don't. Without `fields` it is in
+    our own form already (that of POST /v1/feedback)."""
 
-    signature: HmacSignature | BearerToken | StandardWebhooks = Field(
-        default=StandardWebhooks(), discriminator="scheme", description="How the sender proves itself."
-    )
-    items: Path | None = Field(
-        default=None,
-        description="Where the items stand: `data.responses[*]`. Default: the body, or each element of it.",
-    )
     fields: dict[str, Path] = Field(
         default_factory=dict, description='Field of the feedback → path in an item: {"customer.email": "user.mail"}.'
     )
@@ -103,20 +100,26 @@ class GenericSettings(SourceSettings):
     @model_validator(mode="after")
     def _known(self) -> Self:
         for name in (*self.fields, *self.constants_, *self.values):
-            _target(name)
+            target(name)
         for text in (*self.only, *self.removed):
             parse_path(text)
         return self
 
 
-def _target(name: str) -> tuple[str | int, ...]:
-    from services.ingest.sources.targets import target
+class GenericSettings(MappedSettings):
+    """Its items are the body, each element of it, or what stands at `items`."""
 
-    return target(name)
+    signature: HmacSignature | BearerToken | StandardWebhooks = Field(
+        default=StandardWebhooks(), discriminator="scheme", description="How the sender proves itself."
+    )
+    items: Path | None = Field(
+        default=None,
+        description="Where the items stand: `data.responses[*]`. Default: the body, or each element of it.",
+    )
 
 
-class Generic:
-    """See Connector."""
+class Generic(Connector):
+    """Any system: its settings say all that there is to know."""
 
     name: ClassVar[str] = "generic"
     settings: ClassVar[type[SourceSettings]] = GenericSettings
@@ -139,13 +142,15 @@ class Generic:
         parsed = Parsed()
         delivery = message.headers.get("webhook-id") if settings.signature.scheme == "standard-webhooks" else None
         for index, item in enumerate(found):
-            if not _passes(settings.only, item):
+            if not passes(settings.only, item):
                 parsed.skipped["other event"] += 1
                 continue
-            mapped = _mapped(settings, item, index)
-            if "id" not in mapped:
-                mapped["id"] = f"delivery:{delivery[:150]}#{index}" if delivery else content_id(item)
-            parsed.items.append(mapped)
+            if not isinstance(item, dict):
+                raise invalid([Fault(f"[{index}]", "must be an object")])
+            feedback = mapped(settings, item, item)
+            if "id" not in feedback:
+                feedback["id"] = f"delivery:{delivery[:150]}#{index}" if delivery else content_id(item)
+            parsed.items.append(feedback)
         return parsed
 
 
@@ -158,52 +163,36 @@ def _items(settings: GenericSettings, body: Any) -> list[Any]:
     return body if isinstance(body, list) else [body]
 
 
-def _mapped(settings: GenericSettings, item: Any, index: int) -> dict[str, Any]:
-    if not isinstance(item, dict):
-        raise invalid([Fault(f"[{index}]", "must be an object")])
-    mapped: dict[str, Any] = settings.constants() if settings.fields else settings.constants() | item
+def mapped(settings: MappedSettings, item: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """The feedback in `item`, by the settings' paths; `ours` is the part of it that is in our form where there are none.
+    Raises InvalidInput where fields of the settings clash."""
+    feedback: dict[str, Any] = settings.constants() if settings.fields else settings.constants() | ours
     try:
         for name, value in settings.constants_.items():
-            place(mapped, _target(name), value)
+            place(feedback, target(name), value)
         for name, path in settings.fields.items():
             if (value := find(item, path)) is not None:
-                place(mapped, _target(name), _translated(settings, name, value))
+                place(feedback, target(name), _translated(settings, name, value))
     except ValueError as error:
         raise invalid([Fault("settings", str(error))]) from None
-    if settings.survey_id and "survey" not in mapped:
-        mapped["survey"] = {"id": settings.survey_id, "type": settings.survey_type or "transactional"}
-        if settings.wave:
-            mapped["survey"]["wave"] = settings.wave
-    if settings.removed and _passes(settings.removed, item):
-        mapped["removed"] = True
-    if "revision" in settings.fields and "revision" in mapped:
-        mapped["revision"] = revision_of(mapped["revision"])
-    return mapped
+    if settings.survey_id and "survey" not in feedback:
+        feedback["survey"] = settings.survey()
+    if settings.removed and passes(settings.removed, item):
+        feedback["removed"] = True
+    if "revision" in settings.fields and "revision" in feedback:
+        feedback["revision"] = revision_of(feedback["revision"])
+    return feedback
 
 
-def _translated(settings: GenericSettings, name: str, value: Any) -> Any:
+def _translated(settings: MappedSettings, name: str, value: Any) -> Any:
     table = settings.values.get(name)
     if table is not None:
         return table.get(str(value), value)
-    numeric = isinstance(value, int) and not isinstance(value, bool)
-    return str(value) if numeric and name in _TEXTS else value
+    return as_field(target(name), value)
 
 
-# Vendors send ids as numbers; ours are text.
-_TEXTS = {
-    "id",
-    "customer.id",
-    "thread_id",
-    "survey.id",
-    "survey.wave",
-    "product",
-    "segment",
-    "department",
-    "customer.phone",
-}
-
-
-def _passes(conditions: dict[str, tuple[str, ...]], item: Any) -> bool:
+def passes(conditions: dict[str, tuple[str, ...]], item: Any) -> bool:
+    """True where every path of an item holds one of its texts."""
     return all(_text(find(item, parse_path(path))) in texts for path, texts in conditions.items())
 
 

@@ -39,3 +39,22 @@ def revision_of(value: Any) -> Any:
     if isinstance(value, float) and value > 0:
         return int(value * 1000)
     return value
+
+
+def micros_of(value: Any) -> int | None:
+    """Microseconds of a time in seconds with a fraction, written as text: `1482960137.003543`. Never a float: two
+    edits within a microsecond of each other must not become one."""
+    if not isinstance(value, str) or not value.isascii():
+        return None
+    whole, _, part = value.partition(".")
+    if not whole.isdigit() or len(whole) > 11 or (part and not part.isdigit()):
+        return None
+    return int(whole) * 1_000_000 + int(part[:6].ljust(6, "0") or "0")
+
+
+def millis_of(value: Any) -> int | None:
+    """Milliseconds since 1970 of RFC 3339 text or of Unix seconds, for things that say when they changed."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e11:
+        return int(value * 1000)
+    moment = moment_of(value)
+    return None if moment is None or moment.year < 1970 else int(moment.timestamp() * 1000)

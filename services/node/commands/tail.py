@@ -15,6 +15,7 @@ from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.feedback_routed import FeedbackRoutedV1
 from shared.contracts.followup_changed import FollowupChangedV1
+from shared.contracts.invitation_changed import InvitationChangedV1
 from shared.contracts.score_alerted import ScoreAlertedV1
 from shared.contracts.score_updated import ScoreUpdatedV1
 from shared.contracts.topics import BY_NAME, TOPICS, Topic
@@ -85,6 +86,8 @@ def line(data: Any) -> str:
             scores = " ".join(f"{rating.metric}={rating.value:g}" for rating in data.ratings)
             state = "removed " if data.removed else f"revision {data.revision} " if data.revision else ""
             return f"{state}{data.kind} {scores} {data.channel} {data.touchpoint or '-'} by {data.connector}"
+        case InvitationChangedV1():
+            return f"{data.survey.id} {data.status} {data.channel} {data.touchpoint or '-'} by {data.connector}"
         case FeedbackRoutedV1():
             issues = ",".join(tag.issue for tag in data.issues) or "-"
             flags = " spam" if data.spam else "" if data.actionable else " no answer needed"

@@ -13,7 +13,7 @@ from services.ingest.config import IngestSettings
 from services.node.demo.addresses import ByPath
 from services.node.demo.agents import Agents
 from services.node.demo.brand import WORKSPACE, Customer, customers
-from services.node.demo.history import ANSWERS_A_DAY, DAYS, history
+from services.node.demo.history import ANSWERS_A_DAY, DAYS, history, invitations
 from services.node.demo.traffic import FORM_SETTINGS, FORUM_SETTINGS, SHOP_SETTINGS, Traffic
 from services.node.first_key import make_key
 from shared.auth.keys import Role
@@ -27,6 +27,7 @@ from shared.runtime.component import Component
 from shared.runtime.patience import pause
 
 _TEAMS = (Path(__file__).parent / "teams.yaml").read_text(encoding="utf-8")
+_INVITATIONS_AT_ONCE = 500
 _SEED = 1402
 _CUSTOMERS = 900
 _KEY_NAME = "demo"
@@ -149,7 +150,12 @@ class Director:
         )
         if not response.is_success or response.json()["refused"]:
             raise CloseloopError(f"the demo's history was refused: {response.text[:500]}")
-        self._say(f"{response.json()['accepted']:,} answers imported")
+        asked = list(invitations(utc_now(), people, _SEED))
+        for first in range(0, len(asked), _INVITATIONS_AT_ONCE):
+            some = await client.post("/v1/invitations", json=asked[first : first + _INVITATIONS_AT_ONCE])
+            if not some.is_success:
+                raise CloseloopError(f"the demo's invitations were refused: {some.text[:500]}")
+        self._say(f"{response.json()['accepted']:,} answers and {len(asked):,} invitations imported")
 
 
 async def _lines(people: list[Customer]) -> AsyncIterator[bytes]:

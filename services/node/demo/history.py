@@ -1,4 +1,4 @@
-"""Sixty days of answers before today, as the import endpoint takes them."""
+"""Sixty days of answers and of invitations before today, as the endpoints take them."""
 
 import json
 import random
@@ -10,6 +10,9 @@ from services.node.demo.brand import PRODUCTS, TOUCHPOINTS, Chooser, Customer, b
 
 DAYS = 60
 ANSWERS_A_DAY = 90
+INVITED_A_DAY = 25
+# What becomes of invitations: most are not answered, few do not arrive, and some are held back.
+_BECAME = {"completed": 0.31, "delivered": 0.6, "bounced": 0.04, "suppressed": 0.05}
 # Three of ten people add a sentence; the rest only click a number.
 _WITH_TEXT = 0.3
 
@@ -25,6 +28,27 @@ def history(now: datetime, people: list[Customer], seed: int) -> Iterator[bytes]
             record = answer(chance, chooser, chance.choice(people), moment, drift=_drift(day))
             record["id"] = f"history-{start:%Y%m%d}-{number}"
             yield json.dumps(record, ensure_ascii=False).encode() + b"\n"
+
+
+def invitations(now: datetime, people: list[Customer], seed: int) -> Iterator[dict[str, Any]]:
+    """Invitations to the surveys of the touchpoints in the form of POST /v1/invitations, oldest first."""
+    chance = random.Random(seed)  # noqa: S311
+    for day in range(DAYS, 0, -1):
+        start = (now - timedelta(days=day)).replace(hour=0, minute=0, second=0, microsecond=0)
+        for number in range(INVITED_A_DAY):
+            touchpoint = chance.choices(list(TOUCHPOINTS), [entry[0] for entry in TOUCHPOINTS.values()])[0]
+            person = chance.choice(people)
+            yield {
+                "id": f"history-{start:%Y%m%d}-{number}",
+                "status": chance.choices(list(_BECAME), list(_BECAME.values()))[0],
+                "invited_at": (start + timedelta(hours=chance.uniform(8, 20))).isoformat(),
+                "survey": {"id": f"{touchpoint}-survey", "type": "transactional"},
+                "channel": TOUCHPOINTS[touchpoint][1],
+                "touchpoint": touchpoint,
+                "department": TOUCHPOINTS[touchpoint][2],
+                "segment": person.segment,
+                "customer": {"id": person.id},
+            }
 
 
 def answer(

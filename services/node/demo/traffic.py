@@ -13,11 +13,12 @@ from typing import Any
 
 import httpx
 
-from services.ingest.sources.discourse import Discourse, DiscourseSettings
-from services.ingest.sources.typeform import Typeform, TypeformSettings
+from services.ingest.sources.discourse import Discourse
+from services.ingest.sources.proof import Credential, with_proof
+from services.ingest.sources.typeform import Typeform
 from services.node.demo.brand import Chooser, Customer, band
 from services.node.demo.history import answer
-from shared.auth.signatures import STANDARD_WEBHOOKS, Scheme, Signed, sign
+from shared.auth.signatures import STANDARD_WEBHOOKS, Signed
 from shared.telemetry.logging import get_logger
 
 log = get_logger(__name__)
@@ -136,8 +137,7 @@ class Traffic:
             "order": {"product": given.get("product")},
         }
         raw = json.dumps(body, ensure_ascii=False).encode()
-        headers = {"webhook-id": f"msg_{secrets.token_hex(8)}", "webhook-timestamp": str(int(time.time()))}
-        return await self._signed("shop", STANDARD_WEBHOOKS, raw, headers)
+        return await self._signed("shop", STANDARD_WEBHOOKS, raw, {"webhook-id": f"msg_{secrets.token_hex(8)}"})
 
     async def _form(self, person: Customer) -> httpx.Response:
         """A Typeform survey after a delivery."""
@@ -163,7 +163,7 @@ class Traffic:
             },
         }
         raw = json.dumps(body, ensure_ascii=False).encode()
-        return await self._signed("form", Typeform().credential(TypeformSettings()), raw, {})
+        return await self._signed("form", Typeform.proof, raw, {})
 
     async def _forum(self, person: Customer) -> httpx.Response:
         """A post in the community forum; one in six edits or deletes an earlier one."""
@@ -189,8 +189,8 @@ class Traffic:
         if event != "post_destroyed":
             self._posts = [*self._posts[-50:], post]
         raw = json.dumps({"post": post}, ensure_ascii=False).encode()
-        scheme = Discourse().credential(DiscourseSettings())
-        return await self._signed("forum", scheme, raw, {"X-Discourse-Event": event, "X-Discourse-Event-Type": "post"})
+        headers = {"x-discourse-event": event, "x-discourse-event-type": "post"}
+        return await self._signed("forum", Discourse.proof, raw, headers)
 
     async def _call(self, person: Customer) -> httpx.Response:
         """The call centre's own system, by API key; while the line is down its customers say so."""
@@ -202,14 +202,7 @@ class Traffic:
             given["text"] = self._chooser.incident(person.language)
         return await self._client.post("/v1/feedback", json={"id": f"call-{self._run}-{next(self._numbers)}", **given})
 
-    async def _signed(self, source: str, scheme: Any, raw: bytes, headers: dict[str, str]) -> httpx.Response:
-        if not isinstance(scheme, Scheme):
-            raise TypeError(f"{source} does not sign")
+    async def _signed(self, source: str, proof: Credential, raw: bytes, headers: dict[str, str]) -> httpx.Response:
         path, secret = self._sources[source]
-        lower = {name.lower(): value for name, value in headers.items()}
-        headers = {
-            **headers,
-            scheme.header: sign(scheme, Signed(raw, lower), secret),
-            "content-type": "application/json",
-        }
-        return await self._client.post(path, content=raw, headers=headers)
+        message = with_proof(proof, Signed(raw, {**headers, "content-type": "application/json"}), secret)
+        return await self._client.post(path, content=raw, headers=dict(message.headers))

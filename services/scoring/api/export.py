@@ -14,7 +14,7 @@ from services.scoring.domain.answers import DIMENSIONS
 from services.scoring.domain.windows import WINDOWS
 from services.scoring.service import ListedScore, ScoreFilter, ScorePage, ScoringService
 from shared.auth.keys import Principal
-from shared.contracts.score_updated import Sentiments
+from shared.contracts.score_updated import Invitations, Sentiments
 from shared.core.clock import rfc3339
 from shared.http.authentication import Authenticator
 
@@ -26,6 +26,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = (
     *("metric", "survey_type", "window", *DIMENSIONS),
     *("value", "n", "promoters", "passives", "detractors", "positive", "neutral", "negative", "unknown"),
+    *("delivered", "completed", "bounced", "suppressed"),
     *("interval_low", "interval_high", "reportable"),
     *("previous_value", "previous_n", "change", "p_value", "as_of", "rule_version"),
 )
@@ -79,10 +80,11 @@ def _row(page: ScorePage, item: ListedScore) -> list[Any]:
     score, dimensions = item.score, dict(item.key.dimensions)
     interval, previous = score.interval, score.previous
     sounds = [getattr(score.sentiments, name, None) for name in Sentiments.model_fields]
+    invited = [getattr(score.invitations, name, None) for name in Invitations.model_fields]
     shown = [score.value, interval and interval.low, interval and interval.high] if score.reportable else [None] * 3
     return [
         *(item.key.metric, item.key.survey_type, item.window, *map(dimensions.get, DIMENSIONS)),
-        *(shown[0], score.n, score.promoters, score.passives, score.detractors, *sounds),
+        *(shown[0], score.n, score.promoters, score.passives, score.detractors, *sounds, *invited),
         *(shown[1], shown[2], score.reportable),
         *([previous.value, previous.n, previous.change, previous.p_value] if previous else [None] * 4),
         *(rfc3339(page.as_of), page.rule_version),

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from services.scoring.domain.scores import Score
 from shared.auth.keys import Role
-from shared.contracts.score_updated import Interval, PreviousWindow, Sentiments
+from shared.contracts.score_updated import Interval, Invitations, PreviousWindow, Sentiments
 from shared.core.errors import Fault, InvalidInput
 
 READERS = (Role.MANAGER, Role.AGENT, Role.OPERATOR)
@@ -24,6 +24,7 @@ class Figures(BaseModel):
     passives: int | None
     detractors: int | None
     sentiments: Sentiments | None = None
+    invitations: Invitations | None = None
     interval: Interval | None
     reportable: bool
 

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1, Rating, Survey, SurveyType
 from shared.contracts.feedback_routed import NO_WORDS, FeedbackRoutedV1
+from shared.contracts.invitation_changed import STATUSES, InvitationChangedV1, InvitationStatus
 from shared.contracts.tags import Sentiment
 from shared.core.errors import BadRecord
 
 T = TypeVar("T")
 # What scores are kept of.
-KeptMetric = Literal["nps", "csat", "ces", "rating", "sentiment"]
+KeptMetric = Literal["nps", "csat", "ces", "rating", "sentiment", "response_rate"]
 Rows = NDArray[np.void]
 ROW = np.dtype(
     [
@@ -50,6 +51,14 @@ DIMENSIONS: tuple[str, ...] = (*_OF_ORIGIN, "issue")
 
 # Measures of sentiment: messages whose sentiment is known, and those where it is not.
 SENTIMENT, UNHEARD = "sentiment", "sentiment_unknown"
+# Measures of invitations: those that arrived, and beside them those that did not and those that were not sent.
+RESPONSE, BOUNCED, SUPPRESSED = "response_rate", "invitation_bounced", "invitation_suppressed"
+_BECAME: dict[InvitationStatus, tuple[str, float]] = {
+    "suppressed": (SUPPRESSED, 0),
+    "delivered": (RESPONSE, 0),
+    "bounced": (BOUNCED, 0),
+    "completed": (RESPONSE, 1),
+}
 _SOUNDS: dict[Sentiment, float] = {"positive": 1, "neutral": 0, "negative": -1}
 # What a message says is an answer beside what it rates, which comes by another topic: it has the id of its feedback
 # with these bits turned over.
@@ -107,6 +116,8 @@ class Question(NamedTuple):
             return 9, 6
         if self.formula == SENTIMENT:
             return 1, -1
+        if self.formula == RESPONSE:
+            return 1, -np.inf
         return (top_two_from(self.scale_min, self.scale_max) if self.formula == "top_two" else np.inf), -np.inf
 
 
@@ -191,6 +202,22 @@ def said_of(event: Event[FeedbackRoutedV1]) -> Version:
     )
 
 
+def invited_of(event: Event[InvitationChangedV1]) -> Version:
+    """What became of an invitation: one that arrived is an answer of its own, at the time of the invitation, and at the
+    top once its survey was completed. Its statuses are versions, and the furthest is the highest revision."""
+    data = event.data
+    formula, value = _BECAME[data.status]
+    return Version(
+        feedback_id=data.invitation_id,
+        person=data.customer_id,
+        revision=STATUSES.index(data.status),
+        removed=False,
+        at=min(data.invited_at, data.received_at).astimezone(UTC),
+        origin=_origin(data, data.survey, data.department),
+        ratings=((Question("response_rate", formula, 0, 1), value),),
+    )
+
+
 def unsaid_of(version: Version) -> Version:
     """A removal takes back what a message rates, and this what it says."""
     return replace(version, feedback_id=_beside(version.feedback_id))
@@ -200,7 +227,9 @@ def _beside(feedback_id: UUID) -> UUID:
     return UUID(int=feedback_id.int ^ _BESIDE)
 
 
-def _origin(data: FeedbackReceivedV1 | FeedbackRoutedV1, survey: Survey | None, department: str | None) -> Origin:
+def _origin(
+    data: FeedbackReceivedV1 | FeedbackRoutedV1 | InvitationChangedV1, survey: Survey | None, department: str | None
+) -> Origin:
     return Origin(
         survey_type=survey.type if survey else ("transactional" if data.touchpoint else "relational"),
         survey=survey.id if survey else None,

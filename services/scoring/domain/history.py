@@ -7,7 +7,6 @@ from datetime import date, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from services.scoring.domain.answers import UNHEARD
 from services.scoring.domain.counting import DayRow
 from services.scoring.domain.repeats import RepeatKey
 from services.scoring.domain.scores import NOTHING, Score, Tally, score_by
@@ -58,7 +57,7 @@ class Line:
     def score(self, measure: str, span: Bounds, minimum_n: int) -> Score:
         """The score of the hours of `span`."""
         score = score_by(measure, self.between(measure, span.start, span.end), None, minimum_n)
-        return score.with_unheard(self.between(UNHEARD, span.start, span.end).n)
+        return score.with_uncounted(lambda beside: self.between(beside, span.start, span.end).n)
 
 
 def _tally(sums: NDArray[np.object_]) -> Tally:

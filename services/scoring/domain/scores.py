@@ -1,14 +1,14 @@
 """From sums to a score: value, interval, whether it may be reported, and whether it changed for real."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import NamedTuple, cast
 
 from services.scoring.domain import intervals
-from services.scoring.domain.answers import MICRO, SENTIMENT, UNHEARD, KeptMetric
+from services.scoring.domain.answers import BOUNCED, MICRO, RESPONSE, SENTIMENT, SUPPRESSED, UNHEARD, KeptMetric
 from shared.contracts.feedback_received import DEFAULT_FORMULAS, Formula
-from shared.contracts.score_updated import Interval, PreviousWindow, Sentiments
+from shared.contracts.score_updated import Interval, Invitations, PreviousWindow, Sentiments
 
 # Changes whenever a formula or a rule here does: scores of two versions are not to be compared. The version of the
 # workspace's own rules follows it in every event.
@@ -47,6 +47,12 @@ class Tally(NamedTuple):
 
 # Measures whose score is the share at the top less the share at the bottom.
 _NET = ("nps", SENTIMENT)
+# Measures whose score is the share at the top, in percent.
+_SHARES = ("top_two", RESPONSE)
+# Metrics that no survey asks for have one measure each.
+_ONE_MEASURE: dict[KeptMetric, str] = {"sentiment": SENTIMENT, "response_rate": RESPONSE}
+# Formulas as contracts name them.
+_FORMULAS: dict[str, Formula] = {SENTIMENT: "nps", RESPONSE: "top_two"}
 NOTHING = Tally()
 Measured = Mapping[str, Tally]
 """Measure → sums: answers on different scales, or by different formulas, are never added together."""
@@ -76,12 +82,17 @@ class Score:
     reportable: bool
     previous: PreviousWindow | None
     sentiments: Sentiments | None = None
+    invitations: Invitations | None = None
 
-    def with_unheard(self, n: int) -> "Score":
-        """With the messages whose sentiment is not known; only a score of sentiment has any."""
-        if self.sentiments is None or not n:
-            return self
-        return replace(self, sentiments=self.sentiments.model_copy(update={"unknown": n}))
+    def with_uncounted(self, count: Callable[[str], int]) -> "Score":
+        """With what stands beside the n of a score: messages whose sentiment is not known, invitations that nobody
+        got. `count` tells the n of a measure."""
+        if self.sentiments is not None:
+            return replace(self, sentiments=self.sentiments.model_copy(update={"unknown": count(UNHEARD)}))
+        if self.invitations is not None:
+            apart = {"bounced": count(BOUNCED), "suppressed": count(SUPPRESSED)}
+            return replace(self, invitations=self.invitations.model_copy(update=apart))
+        return self
 
 
 def window_sums(segments: Segments, wanted: range) -> dict[str, Tally]:
@@ -107,8 +118,8 @@ def added(parts: Iterable[Measured]) -> dict[str, Tally]:
 def leading_measure(metric: KeptMetric, *candidates: Measured) -> str:
     """The measure a series shows: the one with most answers, in the first of `candidates` that has any. Equal counts
     go to the metric's usual formula, then by name, so that everybody picks the same."""
-    if metric == "sentiment":
-        return SENTIMENT
+    if metric in _ONE_MEASURE:
+        return _ONE_MEASURE[metric]
     usual = DEFAULT_FORMULAS[metric]
     for measured in candidates:
         counted = [(-tally.n, formula_of(measure) != usual, measure) for measure, tally in measured.items() if tally.n]
@@ -119,14 +130,14 @@ def leading_measure(metric: KeptMetric, *candidates: Measured) -> str:
 
 def formula_of(measure: str) -> Formula:
     """The formula of a measure."""
-    return "nps" if measure == SENTIMENT else cast(Formula, measure.partition(":")[0])
+    return _FORMULAS.get(measure) or cast(Formula, measure.partition(":")[0])
 
 
 def score_of(metric: KeptMetric, current: Measured, previous: Measured | None, minimum_n: int = MINIMUM_N) -> Score:
     """The score of one window; `previous` None leaves the comparison out."""
     measure = leading_measure(metric, current, previous or {})
     score = score_by(measure, current.get(measure, NOTHING), _previous_tally(previous, measure), minimum_n)
-    return score.with_unheard(current.get(UNHEARD, NOTHING).n)
+    return score.with_uncounted(lambda measure: current.get(measure, NOTHING).n)
 
 
 def _previous_tally(previous: Measured | None, measure: str) -> Tally | None:
@@ -150,6 +161,9 @@ def score_by(measure: str, tally: Tally, before: Tally | None, minimum_n: int) -
         sentiments=Sentiments(positive=tally.top, neutral=middle, negative=tally.bottom, unknown=0)
         if measure == SENTIMENT
         else None,
+        invitations=Invitations(delivered=tally.n, completed=tally.top, bounced=0, suppressed=0)
+        if measure == RESPONSE
+        else None,
     )
 
 
@@ -159,14 +173,14 @@ def value_of(measure: str, tally: Tally) -> float | None:
         return None
     if measure in _NET:
         return 100 * (tally.top - tally.bottom) / tally.n
-    return 100 * tally.top / tally.n if measure == "top_two" else tally.mean
+    return 100 * tally.top / tally.n if measure in _SHARES else tally.mean
 
 
 def width_of(measure: str) -> float:
     """How wide the values of a measure can lie apart."""
     if measure in _NET:
         return 200
-    if measure == "top_two":
+    if measure in _SHARES:
         return 100
     low, high = (float(part) for part in measure.split(":")[1:])
     return high - low
@@ -178,7 +192,7 @@ def _interval(measure: str, tally: Tally) -> Interval | None:
     if measure in _NET:
         centre, error = intervals.net_promoter_adjusted(tally.n, tally.top, tally.bottom)
         return _as_interval(intervals.normal_interval(centre, error, LEVEL, -100, 100))
-    if measure == "top_two":
+    if measure in _SHARES:
         centre, error = intervals.share_adjusted(tally.n, tally.top, LEVEL)
         return _as_interval(intervals.normal_interval(centre, error, LEVEL, 0, 100))
     bounds = None if tally.n < 2 else intervals.mean_interval(tally.n, tally.mean, tally.variance, LEVEL)
@@ -207,13 +221,16 @@ def _comparison(measure: str, tally: Tally, before: Tally) -> PreviousWindow:
 
 
 def change_p_value(measure: str, tally: Tally, before: Tally) -> float | None:
-    """Two-sided p-value of the difference of two scores; None where the spread is unknown."""
+    """Two-sided p-value of the difference of two scores; None where the spread is unknown, and for response rates:
+    invitations of the last days are still being answered, so a recent rate is lower without any change."""
+    if measure == RESPONSE:
+        return None
     if measure in _NET:
         return intervals.z_test(
             *intervals.net_promoter_adjusted(tally.n, tally.top, tally.bottom),
             *intervals.net_promoter_adjusted(before.n, before.top, before.bottom),
         )
-    if measure == "top_two":
+    if measure in _SHARES:
         return intervals.z_test(
             *intervals.share_adjusted(tally.n, tally.top, LEVEL),
             *intervals.share_adjusted(before.n, before.top, LEVEL),

@@ -159,7 +159,7 @@ def test_the_owner_sends_and_readers_receive() -> None:
 
 def test_who_reads_what() -> None:
     assert {service: {topic.name for topic in topics} for service, topics in READERS.items()} == {
-        "scoring": {"feedback.received.v1", "feedback.routed.v1", "assignment.changed.v1"},
+        "scoring": {"feedback.received.v1", "invitation.changed.v1", "feedback.routed.v1", "assignment.changed.v1"},
         "routing": {"feedback.received.v1"},
         "notifier": {"feedback.received.v1", "feedback.routed.v1", "assignment.changed.v1", "score.alerted.v1"},
     }

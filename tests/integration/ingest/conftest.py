@@ -16,13 +16,13 @@ from services.ingest.app import build
 from services.ingest.cipher import cipher_of
 from services.ingest.config import IngestSettings
 from services.ingest.sources import CONNECTORS
-from services.ingest.sources.base import Bearer, configured
-from shared.auth import Role, Signed, new_key, sign
+from services.ingest.sources.base import configured
+from services.ingest.sources.proof import with_proof
+from shared.auth import Role, Signed, new_key
 from shared.bus import codec
 from shared.bus.connect import connect
 from shared.bus.port import Bus, BusUnavailable, Record, TopicPartition
 from shared.contracts.envelope import Event
-from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.topics import FEEDBACK_RECEIVED
 from shared.db.database import Database
 from shared.db.embedded import EmbeddedPostgres
@@ -57,13 +57,13 @@ class Ingest:
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
         return await self.client.post("/v1/feedback", headers={**self.key(role), **headers}, **content)
 
-    async def records(self) -> list[Record]:
+    async def records(self, topic: str = FEEDBACK_RECEIVED.name) -> list[Record]:
         """Everything on the topic."""
         found: list[Record] = []
-        for partition, (first, end) in (await self.bus.offsets(FEEDBACK_RECEIVED.name)).items():
+        for partition, (first, end) in (await self.bus.offsets(topic)).items():
             offset = first
             while offset < end:
-                some = await self.bus.read(TopicPartition(FEEDBACK_RECEIVED.name, partition), offset, 5_000)
+                some = await self.bus.read(TopicPartition(topic, partition), offset, 5_000)
                 found += some
                 offset = some[-1].offset + 1
         return found
@@ -72,9 +72,9 @@ class Ingest:
         """How many records are on the topic."""
         return sum(end for _, end in (await self.bus.offsets(FEEDBACK_RECEIVED.name)).values())
 
-    async def events(self) -> list[Event[FeedbackReceivedV1]]:
+    async def events(self, topic: str = FEEDBACK_RECEIVED.name) -> list[Event[Any]]:
         """Everything on the topic, decoded, in the order of its times."""
-        return sorted((codec.decode(record) for record in await self.records()), key=lambda event: event.time)
+        return sorted((codec.decode(record) for record in await self.records(topic)), key=lambda event: event.time)
 
     async def letters(self) -> list[Any]:
         """Dead letters, oldest first."""
@@ -99,10 +99,8 @@ def signed_headers(
     """`headers` and the right signature."""
     connector = CONNECTORS[source.connector]
     credential = connector.credential(configured(connector, settings))
-    if isinstance(credential, Bearer):
-        return {**headers, credential.header: f"Bearer {source.secret}"}
     lower = {name.lower(): value for name, value in headers.items()}
-    return {**headers, credential.header: sign(credential, Signed(body, lower), source.secret)}
+    return dict(with_proof(credential, Signed(body, lower), source.secret).headers)
 
 
 @asynccontextmanager

@@ -95,7 +95,7 @@ async def test_what_discourse_says_beside_feedback_is_left_out_with_its_reason(
 async def test_a_discourse_ping_is_answered_and_forms_are_read(ingest: Ingest) -> None:
     source = await ingest.add("forum", "discourse")
     ping = await ingest.deliver(source, b'{"ping":"OK"}', **{"X-Discourse-Event": "ping"})
-    assert (ping.status_code, ping.json()) == (200, {"ok": True})
+    assert (ping.status_code, ping.content) == (200, b"")
     form = urlencode({"payload": json.dumps(DISCOURSE)}).encode()
     kind = "application/x-www-form-urlencoded"
     answer = await ingest.deliver(source, form, **{"content-type": kind, "X-Discourse-Event": "post_created"})

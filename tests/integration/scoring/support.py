@@ -23,6 +23,7 @@ from shared.bus.port import PlainRecord, Record
 from shared.contracts.envelope import Event, caused_by
 from shared.contracts.feedback_received import FeedbackReceivedV1, Rating, Survey
 from shared.contracts.feedback_routed import FeedbackRoutedV1, IssueTag
+from shared.contracts.invitation_changed import STATUSES, InvitationChangedV1, InvitationStatus
 from shared.contracts.tags import Issue, Sentiment
 from shared.core.ids import external_event_id, name_id
 from shared.db.database import Database, Reader
@@ -138,6 +139,27 @@ def understood(
     return caused_by(event, routed, group="routing")
 
 
+def invited(
+    n: int | str, status: InvitationStatus, *, at: datetime, workspace: str = "acme", **fields: Any
+) -> Event[InvitationChangedV1]:
+    """One status of an invitation."""
+    data = InvitationChangedV1(
+        **{
+            "invitation_id": name_id("invitation", workspace, str(n)),
+            "status": status,
+            "invited_at": at,
+            "received_at": max(at, datetime.now(UTC)),
+            "source": "test",
+            "connector": "test",
+            "channel": "email",
+            "survey": Survey(id="s1", type="transactional"),
+            **fields,
+        }
+    )
+    event_id = external_event_id(workspace, "test", f"invitation:{n}", status)
+    return Event(event_id, "closeloop/ingest", data.received_at, workspace, data.invitation_id, None, data)
+
+
 def recorded(events: Sequence[Event[Any]]) -> list[Record]:
     """Events as records of a bus."""
     messages = [codec.encode(event) for event in events]
@@ -215,9 +237,15 @@ class Expected:
 
 def counted(log: Iterable[Event[Any]]) -> list[Event[Any]]:
     """The version of each feedback that counts: the highest revision, a removal over the revision it names. What it
-    rates and what it says come apart; a removal takes back both."""
+    rates and what it says come apart; a removal takes back both. Of an invitation the furthest status counts."""
     best: dict[tuple[str, UUID, type], tuple[tuple[int, bool], Event[Any]]] = {}
     for event in log:
+        if isinstance(event.data, InvitationChangedV1):
+            key = (event.workspace, event.data.invitation_id, InvitationChangedV1)
+            rank = (STATUSES.index(event.data.status), False)
+            if key not in best or best[key][0] < rank:
+                best[key] = (rank, event)
+            continue
         removed = getattr(event.data, "removed", False)
         for kind in (FeedbackReceivedV1, FeedbackRoutedV1) if removed else (type(event.data),):
             key = (event.workspace, event.data.feedback_id, kind)
@@ -269,14 +297,15 @@ def brute_force(
 
 
 def _moment(event: Event[Any]) -> datetime:
-    moment: datetime = min(event.data.occurred_at, event.data.received_at)
+    happened = event.data.invited_at if isinstance(event.data, InvitationChangedV1) else event.data.occurred_at
+    moment: datetime = min(happened, event.data.received_at)
     return moment
 
 
 def _is_latest(event: Event[Any], metric: str, inside: Iterable[Event[Any]]) -> bool:
     """Whether no later answer of the person to this survey says something of the metric."""
     data = event.data
-    if metric == "sentiment" or data.survey is None or data.customer_id is None:
+    if metric in ("sentiment", "response_rate") or data.survey is None or data.customer_id is None:
         return True
     place = (_moment(event), data.feedback_id.int)
     return not any(
@@ -295,6 +324,9 @@ def _leading(metric: str, values: list[Any], previous: list[Any]) -> tuple[list[
     if metric == "sentiment":
         known = ([sound for sound in some if sound != "unknown"] for some in (values, previous))
         return next(known), next(known)
+    if metric == "response_rate":
+        arrived = ([one for one in some if one in ("delivered", "completed")] for some in (values, previous))
+        return next(arrived), next(arrived)
 
     def kind(rating: Rating) -> tuple[bool, str]:
         scale = f":{rating.scale_min:g}:{rating.scale_max:g}" if rating.formula == "mean" else ""
@@ -306,7 +338,9 @@ def _leading(metric: str, values: list[Any], previous: list[Any]) -> tuple[list[
     return next(of_kind), next(of_kind)
 
 
-def _memberships(data: FeedbackReceivedV1 | FeedbackRoutedV1, rules: Rules) -> list[tuple[SeriesName, Any]]:
+def _memberships(
+    data: FeedbackReceivedV1 | FeedbackRoutedV1 | InvitationChangedV1, rules: Rules
+) -> list[tuple[SeriesName, Any]]:
     said = isinstance(data, FeedbackRoutedV1)
     given = {
         "touchpoint": data.touchpoint,
@@ -327,6 +361,8 @@ def _memberships(data: FeedbackReceivedV1 | FeedbackRoutedV1, rules: Rules) -> l
             if not issue or "issue" in dict(names)
         ]
     sets = _sets(given, rules)
+    if isinstance(data, InvitationChangedV1):
+        return [(("response_rate", kind, names), data.status) for names in sets]
     ratings = [
         rating.model_copy(update={"formula": formulas.get(rating.metric, rating.formula)}) for rating in data.ratings
     ]
@@ -345,7 +381,9 @@ def _value(values: list[Any]) -> float | None:
     if not values:
         return None
     n = len(values)
-    if isinstance(values[0], str):
+    if values[0] in STATUSES:
+        exact = Fraction(100 * values.count("completed"), n)
+    elif isinstance(values[0], str):
         exact = Fraction(100 * (values.count("positive") - values.count("negative")), n)
     elif values[0].formula == "nps":
         net = sum(1 for v in values if v.value >= 9) - sum(1 for v in values if v.value <= 6)

@@ -19,6 +19,7 @@ from services.scoring.domain.windows import WINDOWS
 from services.scoring.intake import Intake
 from services.scoring.service import ScoreFilter, ScoringService
 from shared.contracts.envelope import Event
+from shared.contracts.invitation_changed import STATUSES
 from shared.contracts.tags import ISSUES, SENTIMENTS
 from shared.db.database import Database
 from shared.db.embedded import EmbeddedPostgres
@@ -28,6 +29,7 @@ from tests.integration.scoring.support import (
     answered,
     brute_force,
     deliver,
+    invited,
     made_on,
     outbox,
     publish_all,
@@ -59,6 +61,7 @@ _said = st.none() | st.tuples(st.sampled_from(SENTIMENTS), st.sets(st.sampled_fr
 def versions(draw: st.DrawFn) -> list[dict[str, Any]]:
     """All versions of one feedback, in order of revision; the last may be a removal."""
     revisions = sorted(draw(st.sets(st.integers(0, 5), min_size=1, max_size=3)))
+    statuses = list(draw(st.permutations(STATUSES)))  # of one status twice the first would count
     found = []
     for revision in revisions:
         metrics = draw(st.sets(st.sampled_from(sorted(METRICS)), max_size=2))
@@ -81,6 +84,7 @@ def versions(draw: st.DrawFn) -> list[dict[str, Any]]:
                 "channel": draw(st.sampled_from(["email", "x"])),
                 "wave": draw(st.sampled_from([None, "w1"])),
                 "said": draw(_said),
+                "invited": statuses.pop() if draw(st.booleans()) else None,
                 "customer_id": draw(st.sampled_from([None, UUID(int=1), UUID(int=2)])),
             }
         )
@@ -90,17 +94,28 @@ def versions(draw: st.DrawFn) -> list[dict[str, Any]]:
     return found
 
 
+_BESIDE = {"ratings", "age", "minute", "said", "invited"}
+
+
 def as_events(workspace: str, n: int, version: dict[str, Any]) -> list[Event[Any]]:
     """The feedback, and what routing makes of it where it has words."""
-    fields = {key: value for key, value in version.items() if key not in {"ratings", "age", "minute", "said"}}
+    fields = {key: value for key, value in version.items() if key not in _BESIDE}
     at = NOW.replace(minute=version["minute"]) - timedelta(hours=version["age"])
     if version["survey_type"] is None:
         fields.pop("wave")
     event = answered(n, *version["ratings"], at=at, workspace=workspace, **fields)
-    if version["said"] is None or version.get("removed"):
+    if version.get("removed"):
         return [event]
-    sentiment, issues = version["said"]
-    return [event, understood(event, sentiment, *sorted(issues), spam="spam" in issues)]
+    events: list[Event[Any]] = [event]
+    if version["said"] is not None:
+        sentiment, issues = version["said"]
+        events.append(understood(event, sentiment, *sorted(issues), spam="spam" in issues))
+    if version["invited"] is not None:
+        shared = ("touchpoint", "department", "product", "channel", "customer_id")
+        events.append(
+            invited(n, version["invited"], at=at, workspace=workspace, **{name: fields[name] for name in shared})
+        )
+    return events
 
 
 async def check(

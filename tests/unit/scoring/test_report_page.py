@@ -51,7 +51,7 @@ NPS = ReportScore(
 SENTIMENT = ReportScore(
     "sentiment",
     "transactional",
-    score_by("sentiment", Tally(420, 120, 210), Tally(400, 140, 160), 30).with_unheard(85),
+    score_by("sentiment", Tally(420, 120, 210), Tally(400, 140, 160), 30).with_uncounted(lambda _: 85),
     None,
     None,
     (),
@@ -245,8 +245,29 @@ def test_a_change_that_cannot_be_tested_is_not_called_chance() -> None:
     assert "within what chance brings" not in text
 
 
+@pytest.mark.parametrize(
+    ("language", "said"),
+    [
+        ("en", "120 of 400 delivered invitations answered; 9 bounced, 5 not sent."),
+        ("tr", "Ulaşan 400 davetten 120 tanesi yanıtlandı; 9 davet ulaşmadı, 5 davet gönderilmedi."),
+        ("fa", "از ۴۰۰ دعوت رسیده به ۱۲۰ دعوت پاسخ داده شد؛ ۹ دعوت نرسید و ۵ دعوت فرستاده نشد."),
+    ],
+)
+def test_a_response_rate_tells_its_invitations_and_claims_no_change(language: Language, said: str) -> None:
+    beside = {"invitation_bounced": 9, "invitation_suppressed": 5}
+    score = score_by("response_rate", Tally(400, 120), Tally(400, 200), 30).with_uncounted(lambda one: beside[one])
+    assert score.invitations is not None
+    assert score.invitations.model_dump() == {"delivered": 400, "completed": 120, "bounced": 9, "suppressed": 5}
+    one = ReportScore("response_rate", "transactional", score, None, None, ())
+    text = re.sub(r"\s+", " ", read(render(replace(EMPTY, scores=(one,)), language)).text)
+    assert said in text
+    if language == "en":
+        assert "cannot be tested" in text
+        assert "within what chance brings" not in text
+
+
 def test_sentiment_that_could_not_be_told_is_not_silence() -> None:
-    one = replace(SENTIMENT, score=score_by("sentiment", Tally(), None, 30).with_unheard(4))
+    one = replace(SENTIMENT, score=score_by("sentiment", Tally(), None, 30).with_uncounted(lambda _: 4))
     text = told(replace(EMPTY, scores=(one,)))
     assert "it could not be told from any message" in text
     assert "nobody answered" not in text

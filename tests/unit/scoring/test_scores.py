@@ -33,6 +33,19 @@ def test_without_answers_there_is_no_value() -> None:
     assert (score.previous.value, score.previous.n, score.previous.change) == (-50.0, 4, None)
 
 
+def test_a_response_rate_is_completed_over_delivered_and_its_change_is_not_tested() -> None:
+    """domain.md: completed ÷ delivered invitations. 3 of 8 with z = 1.96: (3 + 1.92) ÷ (8 + 3.84) ± 27.5."""
+    sums = {"response_rate": Tally(8, 3), "invitation_bounced": Tally(2), "invitation_suppressed": Tally(1)}
+    score = score_of("response_rate", sums, {"response_rate": Tally(500, 400)})
+    assert (score.value, score.n, score.promoters, score.formula) == (37.5, 8, None, "top_two")
+    assert score.interval is not None
+    assert (round(score.interval.low, 1), round(score.interval.high, 1)) == (13.5, 69.6)
+    assert score.invitations is not None
+    assert score.invitations.model_dump() == {"delivered": 8, "completed": 3, "bounced": 2, "suppressed": 1}
+    assert score.previous is not None
+    assert (score.previous.change, score.previous.p_value) == (-42.5, None)
+
+
 def test_csat_is_a_share_in_percent() -> None:
     score = score_of("csat", {"top_two": Tally(64, 56)}, {"top_two": Tally(50, 50)})
     assert (score.value, score.n, score.promoters, score.formula) == (87.5, 64, None, "top_two")

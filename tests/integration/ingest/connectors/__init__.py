@@ -1,0 +1,1 @@
+"""Every connector against the same table of cases."""

@@ -57,6 +57,16 @@ def invitation_event_id(workspace: str, source: str, object_id: str, status: str
     return external_event_id(workspace, source, f"invitation:{object_id}", status)
 
 
+def purchase_id(workspace: str, source: str, object_id: str) -> UUID:
+    """The same order of the same source is the same purchase."""
+    return name_id("purchase", workspace, source, object_id)
+
+
+def purchase_event_id(workspace: str, source: str, object_id: str) -> UUID:
+    """An order is paid once."""
+    return external_event_id(workspace, source, f"purchase:{object_id}", "paid")
+
+
 def event_id(workspace: str, source: str, object_id: str, revision: int) -> UUID:
     """The same revision of the same object is the same event: a repeat is dropped by every consumer."""
     return external_event_id(workspace, source, object_id, revision)

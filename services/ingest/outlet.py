@@ -9,11 +9,13 @@ the spool: it has one id, and consumers drop the repeat.
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from shared.bus import codec
 from shared.bus.port import Producer
+from shared.contracts.customer_purchased import CustomerPurchasedV1
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.invitation_changed import InvitationChangedV1
@@ -25,8 +27,7 @@ from shared.telemetry.logging import get_logger
 from shared.telemetry.metrics import PUBLISHED, SPOOLED, SPOOLING
 
 log = get_logger(__name__)
-Received = Event[FeedbackReceivedV1] | Event[InvitationChangedV1]
-"""Events of one call are all of one type."""
+Received = Event[FeedbackReceivedV1] | Event[InvitationChangedV1] | Event[CustomerPurchasedV1]
 
 # A healthy bus confirms within milliseconds; who waits longer gives its events to the spool.
 BUS_SECONDS = 2.0
@@ -55,7 +56,8 @@ class BusOutlet:
     async def send(self, events: Sequence[Received]) -> None:
         """Return when all are durable. Raises Unavailable: unknown; sending the same again is safe."""
         await self._producer.send([codec.encode(event) for event in events])
-        PUBLISHED.labels(events[0].data.topic.name).inc(len(events))
+        for topic, number in Counter(event.data.topic.name for event in events).items():
+            PUBLISHED.labels(topic).inc(number)
 
 
 class SpoolingOutlet:

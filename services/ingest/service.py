@@ -11,6 +11,7 @@ from services.ingest.cipher import Cipher
 from services.ingest.decoding import decode_json, invalid
 from services.ingest.directory import Directory, Source, source_of
 from services.ingest.outlet import BusOutlet, Received, SpoolingOutlet
+from services.ingest.purchases import purchase_of
 from services.ingest.sources.base import Answer, Parsed
 from services.ingest.sources.proof import proven
 from shared.auth.signatures import Scheme, Signed
@@ -175,14 +176,24 @@ def understood(
     source: Source, message: Signed, traceparent: str | None
 ) -> tuple[Parsed, list[Received], BadRecord | None]:
     """What was parsed, the events of its good items, and the error of the others. Raises InvalidInput."""
-    now = utc_now()
     parsed = source.connector.parse(source.settings, message)
+    events, error = events_of(source, parsed, traceparent)
+    return parsed, events, error
+
+
+def events_of(source: Source, parsed: Parsed, traceparent: str | None) -> tuple[list[Received], BadRecord | None]:
+    """The events of good items, and the error of the others."""
+    now = utc_now()
     events: list[Received] = []
     faults: list[Fault] = []
-    for index, item in enumerate(parsed.items):
-        try:
-            events.append(event_of(item, source.origin, now, at=(index,), traceparent=traceparent))
-        except Refused as refused:
-            faults += refused.faults[: _MAX_FAULTS - len(faults)]
-    error = BadRecord("the delivery does not give feedback that fits", faults=faults) if faults else None
-    return parsed, events, error
+    kinds: tuple[tuple[list[dict[str, Any]], Callable[..., Received]], ...] = (
+        (parsed.items, event_of),
+        (parsed.purchases, purchase_of),
+    )
+    for items, make in kinds:
+        for index, item in enumerate(items):
+            try:
+                events.append(make(item, source.origin, now, at=(index,), traceparent=traceparent))
+            except Refused as refused:
+                faults += refused.faults[: _MAX_FAULTS - len(faults)]
+    return events, BadRecord("the delivery does not give feedback that fits", faults=faults) if faults else None

@@ -20,6 +20,7 @@ class Topic:
 
 FEEDBACK_RECEIVED = Topic("feedback.received.v1", owner="ingest", key="customer, else feedback")
 INVITATION_CHANGED = Topic("invitation.changed.v1", owner="ingest", key="customer, else invitation")
+CUSTOMER_PURCHASED = Topic("customer.purchased.v1", owner="ingest", key="customer, else purchase")
 FEEDBACK_ROUTED = Topic("feedback.routed.v1", owner="routing", key="customer, else feedback")
 ASSIGNMENT_CHANGED = Topic("assignment.changed.v1", owner="routing", key="customer, else feedback")
 SCORE_UPDATED = Topic("score.updated.v1", owner="scoring", key="series")
@@ -29,6 +30,7 @@ FOLLOWUP_CHANGED = Topic("followup.changed.v1", owner="notifier", key="customer,
 TOPICS: tuple[Topic, ...] = (
     FEEDBACK_RECEIVED,
     INVITATION_CHANGED,
+    CUSTOMER_PURCHASED,
     FEEDBACK_ROUTED,
     ASSIGNMENT_CHANGED,
     SCORE_UPDATED,

@@ -40,11 +40,12 @@ class NoAnswer(CloseloopError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back: at most ANSWER_LIMIT_BYTES of the body, as sent."""
+    """What came back. `whole` is False where the body is cut: over the limit, or it dripped or broke off."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    whole: bool = True
 
     def retry_after_seconds(self) -> float | None:
         """Retry-After in seconds, from either of its forms; None where it is absent or nonsense."""
@@ -65,7 +66,7 @@ async def resolve(host: str, port: int) -> Sequence[str]:
 
 
 class OutboundClient:
-    """Posts to URLs that people configured. Resolves once, refuses if any answer is not public, connects to exactly
+    """Calls URLs that people configured. Resolves once, refuses if any answer is not public, connects to exactly
     that address with the name in SNI and Host. No redirects, proxies, cookies or compressed answers."""
 
     def __init__(
@@ -94,11 +95,21 @@ class OutboundClient:
         """The URL taken apart, for registration. Raises AddressRefused. Sending checks again, with the addresses."""
         return parse_target(url, allow_private=self._allow_private)
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Send one POST. Raises AddressRefused, NotSent or NoAnswer; any status is an Answer."""
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, limit_bytes: int = ANSWER_LIMIT_BYTES
+    ) -> Answer:
+        """Send one POST. Raises AddressRefused, NotSent or NoAnswer; any status is an Answer, its body cut at the
+        limit."""
+        return await self._call("POST", url, body, headers, limit_bytes)
+
+    async def get(self, url: str, headers: Mapping[str, str], *, limit_bytes: int = ANSWER_LIMIT_BYTES) -> Answer:
+        """Send one GET. Raises and answers as `post`."""
+        return await self._call("GET", url, b"", headers, limit_bytes)
+
+    async def _call(self, method: str, url: str, body: bytes, headers: Mapping[str, str], limit_bytes: int) -> Answer:
         target = self.check(url)
         address = await self._address(target)
-        request = self._request(target, address, body, headers)
+        request = self._request(method, target, address, body, headers)
         deadline = asyncio.get_running_loop().time() + self._total_seconds
         try:
             async with asyncio.timeout_at(deadline):
@@ -109,7 +120,7 @@ class OutboundClient:
             raise NoAnswer(f"no answer within {self._total_seconds:g} s after the message was sent") from None
         except httpx.HTTPError:
             raise NoAnswer("the connection broke after the message was sent") from None
-        return await _answer(response, deadline)
+        return await _answer(response, deadline, limit_bytes)
 
     async def close(self) -> None:
         """Close what is open."""
@@ -131,10 +142,12 @@ class OutboundClient:
         # IPv4 first: a host with both answers on it everywhere, and we connect to one address only.
         return next((address for address in found if ":" not in address), found[0])
 
-    def _request(self, target: Target, address: str, body: bytes, headers: Mapping[str, str]) -> httpx.Request:
+    def _request(
+        self, method: str, target: Target, address: str, body: bytes, headers: Mapping[str, str]
+    ) -> httpx.Request:
         literal = f"[{address}]" if ":" in address else address
         return self._client.build_request(
-            "POST",
+            method,
             f"{target.scheme}://{literal}:{target.port}{target.path}",
             content=body,
             headers={"User-Agent": "closeloop", **headers, "Host": target.authority, "Accept-Encoding": "identity"},
@@ -142,19 +155,23 @@ class OutboundClient:
         )
 
 
-async def _answer(response: httpx.Response, deadline: float) -> Answer:
+async def _answer(response: httpx.Response, deadline: float, limit_bytes: int) -> Answer:
     """The status is the answer: a body that drips or breaks off changes nothing, and is cut at the limit."""
     body = bytearray()
+    whole = False
     try:
         async with asyncio.timeout_at(deadline):
             async for piece in response.aiter_raw():
-                body += piece[: ANSWER_LIMIT_BYTES - len(body)]
-                if len(body) >= ANSWER_LIMIT_BYTES:
+                body += piece[: limit_bytes + 1 - len(body)]
+                if len(body) > limit_bytes:
                     break
+            else:
+                whole = True
     except (TimeoutError, httpx.HTTPError):
         pass
     finally:
         with contextlib.suppress(TimeoutError, httpx.HTTPError):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await response.aclose()
-    return Answer(response.status_code, {k.lower(): v for k, v in response.headers.items()}, bytes(body))
+    headers = {name.lower(): value for name, value in response.headers.items()}
+    return Answer(response.status_code, headers, bytes(body[:limit_bytes]), whole)

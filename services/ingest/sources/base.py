@@ -26,15 +26,26 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Wanted:
+    """Something to fetch: `object` names it within its source, so that it is wanted once; `detail` is what the request
+    needs to know, and for a poller its cursor."""
+
+    object: str
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Parsed:
     """What one delivery holds: items in the form of FeedbackIn, and what was left out on purpose, counted by reason.
 
-    `answer` is set where the vendor waits for certain bytes: a challenge, or a delivery that only tests the connection.
+    `purchases` are in the form of PurchaseIn. `wanted` is what must be fetched from the vendor's API. `answer` is set where the vendor waits for certain bytes: a challenge, or a delivery that only tests the connection.
     """
 
     items: list[dict[str, Any]] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     answer: Answer | None = None
+    purchases: list[dict[str, Any]] = field(default_factory=list)
+    wanted: list[Wanted] = field(default_factory=list)
 
 
 def skipped(reason: str) -> Parsed:

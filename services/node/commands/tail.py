@@ -10,6 +10,7 @@ import typer
 from services.node.commands.running import fail, with_database
 from shared.bus.connect import connect, topics_of
 from shared.bus.security import security_of
+from shared.contracts.customer_purchased import CustomerPurchasedV1
 from shared.contracts.assignment_changed import AssignmentChangedV1
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1
@@ -88,6 +89,8 @@ def line(data: Any) -> str:
             return f"{state}{data.kind} {scores} {data.channel} {data.touchpoint or '-'} by {data.connector}"
         case InvitationChangedV1():
             return f"{data.survey.id} {data.status} {data.channel} {data.touchpoint or '-'} by {data.connector}"
+        case CustomerPurchasedV1():
+            return f"{len(data.products)} products {data.channel} by {data.connector}"
         case FeedbackRoutedV1():
             issues = ",".join(tag.issue for tag in data.issues) or "-"
             flags = " spam" if data.spam else "" if data.actionable else " no answer needed"

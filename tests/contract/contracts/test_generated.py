@@ -68,7 +68,7 @@ def test_it_says_what_it_wrote(elsewhere: Path, capsys: pytest.CaptureFixture[st
     edited(file, '"description": "False below', '"description": "It was')
     assert main([]) == 0
     assert (
-        capsys.readouterr().out == "wrote shared/contracts/schemas/ScoreUpdatedV1.json\n7 of 8 files were up to date\n"
+        capsys.readouterr().out == "wrote shared/contracts/schemas/ScoreUpdatedV1.json\n8 of 9 files were up to date\n"
     )
 
 

@@ -14,9 +14,10 @@ from pydantic import TypeAdapter, ValidationError
 from services.ingest import repository
 from services.ingest.cipher import Cipher
 from services.ingest.decoding import invalid
-from services.ingest.directory import open_secrets, secret_context
+from services.ingest.directory import Source, open_secrets, secret_context, source_of, token_context
 from services.ingest.sources import CONNECTORS, Connector
 from services.ingest.sources.base import SourceSettings, configured
+from services.ingest.sources.fetching import FetchingConnector
 from services.ingest.sources.proof import with_proof
 from shared.auth.signatures import STANDARD_WEBHOOKS, Ed25519, Scheme, Signed
 from shared.contracts.envelope import Label
@@ -31,6 +32,8 @@ PATH = "/v1/sources/"
 _RESERVED = {"api", "import"}
 _ACTIVE_SECRETS = 2
 _LEAST_SECRET = 16
+# A service account's JSON has about 2,400.
+_MOST_TOKEN = 16_384
 _HEX_KEY = re.compile(r"[0-9a-fA-F]{64}")
 _NAME: TypeAdapter[str] = TypeAdapter(Label)
 
@@ -70,9 +73,17 @@ class SourceAdmin:
         self._cipher = cipher
 
     async def add(
-        self, workspace: str, name: str, connector: str, settings: Mapping[str, Any], *, secret: str | None = None
+        self,
+        workspace: str,
+        name: str,
+        connector: str,
+        settings: Mapping[str, Any],
+        *,
+        secret: str | None = None,
+        token: str | None = None,
     ) -> SourceSecret:
-        """Add a source. `secret` is the vendor's where the vendor makes it; else one is made.
+        """Add a source. `secret` is the vendor's where the vendor makes it; else one is made. `token` is the credential
+        of the vendor's API, for connectors that fetch.
 
         Raises InvalidInput with the path of each fault, Conflict where the name is taken.
         """
@@ -88,6 +99,7 @@ class SourceAdmin:
             "key": key,
             "settings": dict(settings),
             "secrets": self._sealed(workspace, name, [secret]),
+            "token": None if token is None else self._sealed_token(workspace, name, kind, token),
         }
         async with self._database.unit_of_work(workspace) as uow:
             await repository.add(uow, fields)
@@ -98,6 +110,15 @@ class SourceAdmin:
         """Sources by name, those after `after`."""
         async with self._database.reader(workspace) as reader:
             return [self._view(row) for row in await repository.page(reader, workspace, after, limit)]
+
+    async def ready(self, workspace: str, name: str) -> tuple[Source, str, bool]:
+        """A source with its secrets, its path, and whether it is enabled. Raises NotFound, and CloseloopError where it
+        cannot be used."""
+        async with self._database.unit_of_work(workspace) as uow:
+            row = await repository.one(uow, workspace, name)
+        if row is None:
+            raise _unknown(name)
+        return source_of(row, self._cipher), PATH + row.key, row.enabled
 
     async def configure(self, workspace: str, name: str, settings: Mapping[str, Any]) -> SourceView:
         """Replace the settings. Raises NotFound or InvalidInput."""
@@ -128,6 +149,17 @@ class SourceAdmin:
         log.info("source_rotated", workspace=workspace, source=name)
         return SourceSecret(name, row.connector, PATH + row.key, new)
 
+    async def set_token(self, workspace: str, name: str, token: str) -> None:
+        """Replace the credential of the vendor's API; what waits for it is fetched at once. Raises NotFound or
+        InvalidInput."""
+        async with self._database.unit_of_work(workspace) as uow:
+            row = await repository.one(uow, workspace, name, lock=True)
+            if row is None:
+                raise _unknown(name)
+            sealed = self._sealed_token(workspace, name, _connector(row.connector), token)
+            await repository.update(uow, workspace, name, token=sealed)
+        log.info("source_token_set", workspace=workspace, source=name)
+
     async def retire(self, workspace: str, name: str) -> int:
         """Make every secret but the newest useless; how many. Raises NotFound."""
         async with self._database.unit_of_work(workspace) as uow:
@@ -155,6 +187,9 @@ class SourceAdmin:
 
     def _sealed(self, workspace: str, name: str, active: Sequence[str]) -> bytes:
         return self._cipher.seal(json.dumps(list(active)).encode(), secret_context(workspace, name))
+
+    def _sealed_token(self, workspace: str, name: str, kind: Connector, token: str) -> bytes:
+        return self._cipher.seal(_checked_token(kind, token).encode(), token_context(workspace, name))
 
     def _count(self, row: Any) -> int:
         """0 where our key does not open them: such a source takes nothing until it is rotated with the right key."""
@@ -192,6 +227,16 @@ def _checked_name(name: str) -> str:
     if checked in _RESERVED:
         raise invalid([Fault("name", f"{checked!r} is the name of our own endpoint; choose another")])
     return checked
+
+
+def _checked_token(connector: Connector, token: str) -> str:
+    if not isinstance(connector, FetchingConnector):
+        raise invalid([Fault("token", f"is not needed: {connector.name} calls no API")])
+    token = token.strip()
+    if not 0 < len(token) <= _MOST_TOKEN:
+        raise invalid([Fault("token", f"must be 1 to {_MOST_TOKEN} characters")])
+    connector.check_token(token)
+    return token
 
 
 def _checked_secret(connector: Connector, settings: SourceSettings, secret: str) -> str:

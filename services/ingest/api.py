@@ -1,8 +1,6 @@
 """Routes of ingest. The hot ones are answered by endpoints.py; here they are described for OpenAPI."""
 
 from collections.abc import Callable
-from dataclasses import asdict
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Body, Depends, Header, Path, Query, Request, Response
@@ -10,36 +8,22 @@ from pydantic import BaseModel, Field
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
-from services.ingest import examples
+from services.ingest import examples, source_api
 from services.ingest.admin import SourceAdmin
 from services.ingest.canonical import Origin, event_of
+from services.ingest.documented import NO_KEY, NO_ROLE, TOO_LARGE, UNAVAILABLE, problems
 from services.ingest.endpoints import ItemsEndpoint, SourceEndpoint, counted, refuse_encoded
 from services.ingest.errors import UnsupportedMediaType
-from services.ingest.importing import Csv, Format, Ndjson, run_import
+from services.ingest.importing import MAX_REFUSALS, Csv, Format, Ndjson, run_import
 from services.ingest.inputs import FeedbackIn
 from services.ingest.invitations import InvitationIn, invitation_of
 from services.ingest.service import MAX_ITEMS, IngestService
 from shared.auth.keys import Principal, Role
 from shared.http.authentication import Authenticator
-from shared.http.problems import MEDIA_TYPE, FaultModel
+from shared.http.problems import FaultModel
 from shared.telemetry.tracing import current_traceparent, span
 
-_MAX_PAGE = 200
-
-
-def _problems(**reasons: str) -> dict[int | str, dict[str, Any]]:
-    """Answers of a route that are problems, by `status_<number>`."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        int(name.removeprefix("status_")): {"description": reason, "content": content}
-        for name, reason in reasons.items()
-    }
-
-
-_UNAVAILABLE = "Neither the bus nor the spool is in reach: nothing is promised; send it again after Retry-After."
-_NO_KEY = "No valid API key."
-_NO_ROLE = "The key lacks the role."
-_TOO_LARGE = "The body is over 256 KiB."
+_MOST_REFUSALS = 10_000
 
 
 class AcceptedItem(BaseModel):
@@ -84,31 +68,12 @@ class Refusal(BaseModel):
 
 
 class ImportReport(BaseModel):
-    """What became of the lines. `refusals` holds the first hundred; `refusals_cut` says that there are more."""
+    """What became of the lines. `refusals` holds the first `max_refusals`; `refusals_cut` says that there are more."""
 
     accepted: int
     refused: int
     refusals: list[Refusal]
     refusals_cut: bool
-
-
-class SourceOut(BaseModel):
-    """A source. The vendor posts to `path`."""
-
-    name: str
-    connector: str
-    path: str
-    settings: dict[str, Any]
-    enabled: bool
-    active_secrets: int
-    created_at: datetime
-
-
-class SourcePage(BaseModel):
-    """A page of sources; `next` is the cursor of the next one."""
-
-    sources: list[SourceOut]
-    next: str | None = None
 
 
 def routes(service: IngestService, admin: SourceAdmin, authenticator: Authenticator) -> APIRouter:
@@ -124,7 +89,7 @@ def routes(service: IngestService, admin: SourceAdmin, authenticator: Authentica
         router.routes.append(Route(path, endpoint, methods=methods, include_in_schema=False))  # GET has HEAD with it
     _describe_hot_routes(router)
     _add_import(router, service, authenticator)
-    _add_sources(router, admin, authenticator)
+    source_api.add_routes(router, service, admin, authenticator)
     return router
 
 
@@ -137,13 +102,13 @@ def _describe_hot_routes(router: APIRouter) -> None:
         summary="Send feedback",
         description=f"One object, or an array of up to {MAX_ITEMS}, all or nothing. 202 means durable. The same id and "
         "revision sent again is the same event. Needs the role channel or operator.",
-        responses=_problems(
-            status_401=_NO_KEY,
-            status_403=_NO_ROLE,
-            status_413=_TOO_LARGE,
+        responses=problems(
+            status_401=NO_KEY,
+            status_403=NO_ROLE,
+            status_413=TOO_LARGE,
             status_415="The body is compressed.",
             status_422="Not accepted, nothing stored; `faults` has the path of each fault: `[3].ratings[0].value`.",
-            status_503=_UNAVAILABLE,
+            status_503=UNAVAILABLE,
         ),
     )
     async def send_feedback(
@@ -164,13 +129,13 @@ def _describe_hot_routes(router: APIRouter) -> None:
         description="So that the response rate is known: how many of the delivered invitations were answered. "
         f"One object, or an array of up to {MAX_ITEMS}, all or nothing. 202 means durable; sending it again is safe. "
         "Needs the role channel or operator.",
-        responses=_problems(
-            status_401=_NO_KEY,
-            status_403=_NO_ROLE,
-            status_413=_TOO_LARGE,
+        responses=problems(
+            status_401=NO_KEY,
+            status_403=NO_ROLE,
+            status_413=TOO_LARGE,
             status_415="The body is compressed.",
             status_422="Not accepted, nothing stored; `faults` has the path of each fault.",
-            status_503=_UNAVAILABLE,
+            status_503=UNAVAILABLE,
         ),
     )
     async def send_invitations(
@@ -193,10 +158,10 @@ def _describe_hot_routes(router: APIRouter) -> None:
                 "description": "A handshake of the vendor.",
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             },
-            **_problems(
+            **problems(
                 status_401="No such source, or a wrong signature: both are answered alike.",
-                status_413=_TOO_LARGE,
-                status_503=_UNAVAILABLE,
+                status_413=TOO_LARGE,
+                status_503=UNAVAILABLE,
             ),
         },
         openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": {}}}}},
@@ -217,12 +182,12 @@ def _add_import(router: APIRouter, service: IngestService, authenticator: Authen
         "file again is safe. CSV has a header of field names: `customer.email`, `ratings.0.value`. Needs the role "
         "operator.",
         response_model=ImportReport,
-        responses=_problems(
-            status_401=_NO_KEY,
-            status_403=_NO_ROLE,
+        responses=problems(
+            status_401=NO_KEY,
+            status_403=NO_ROLE,
             status_415="Neither NDJSON nor CSV, or compressed.",
             status_422="The header of the CSV cannot be read.",
-            status_503=_UNAVAILABLE,
+            status_503=UNAVAILABLE,
         ),
         openapi_extra={
             "requestBody": {
@@ -240,6 +205,9 @@ def _add_import(router: APIRouter, service: IngestService, authenticator: Authen
         format: Annotated[
             Literal["ndjson", "csv"] | None, Query(description="Where the Content-Type does not say it.")
         ] = None,
+        max_refusals: Annotated[
+            int, Query(ge=0, le=_MOST_REFUSALS, description="How many refused lines the answer names.")
+        ] = MAX_REFUSALS,
     ) -> Response:
         with counted("import"), span("POST /v1/feedback/import", request.headers.get("traceparent")):
             refuse_encoded(request.headers)
@@ -247,7 +215,9 @@ def _add_import(router: APIRouter, service: IngestService, authenticator: Authen
             origin = Origin(principal.workspace, "import", name)
             try:
                 traceparent = current_traceparent()
-                report = await run_import(service, request.stream(), form, origin, traceparent=traceparent)
+                report = await run_import(
+                    service, request.stream(), form, origin, traceparent=traceparent, max_refusals=max_refusals
+                )
             except ClientDisconnect:
                 return Response(status_code=499)
         refusals = [
@@ -267,20 +237,3 @@ def _format(asked: str | None, content_type: str) -> tuple[Format, str]:
     if asked == "ndjson" or kind in ("application/x-ndjson", "application/ndjson", "application/jsonl"):
         return Ndjson(), "ndjson"
     raise UnsupportedMediaType("send NDJSON as application/x-ndjson or CSV as text/csv, or say ?format=ndjson or csv")
-
-
-def _add_sources(router: APIRouter, admin: SourceAdmin, authenticator: Authenticator) -> None:
-    @router.get(
-        "/v1/sources",
-        summary="List sources",
-        description="The vendors that may post here, without their secrets. Needs the role operator.",
-        responses=_problems(status_401=_NO_KEY, status_403=_NO_ROLE, status_503="The database is out of reach."),
-    )
-    async def list_sources(
-        principal: Annotated[Principal, Depends(authenticator.require(Role.OPERATOR))],
-        after: Annotated[str, Query(max_length=80, description="`next` of the page before.")] = "",
-        limit: Annotated[int, Query(ge=1, le=_MAX_PAGE)] = 50,
-    ) -> SourcePage:
-        found = await admin.list(principal.workspace, after=after, limit=limit + 1)
-        page = [SourceOut(**{k: v for k, v in asdict(view).items() if k != "workspace"}) for view in found[:limit]]
-        return SourcePage(sources=page, next=page[-1].name if len(found) > limit else None)

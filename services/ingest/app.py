@@ -5,10 +5,13 @@ from services.ingest.api import routes
 from services.ingest.cipher import cipher_of
 from services.ingest.config import IngestSettings
 from services.ingest.directory import Directory
+from services.ingest.fetching import Fetcher
 from services.ingest.outlet import BusOutlet, SpoolingOutlet
-from services.ingest.service import IngestService, dead_letter_origin, mender
+from services.ingest.service import IngestService, mender
 from services.ingest.sources import CONNECTORS
+from services.ingest.wants import dead_letter_origin
 from shared.contracts.topics import FEEDBACK_RECEIVED
+from shared.http.outbound import OutboundClient
 from shared.runtime.component import Service
 from shared.runtime.compose import Composition
 
@@ -23,6 +26,7 @@ def build(settings: IngestSettings) -> Service:
     spool = SpoolingOutlet(outlet, composition.database, composition.wakeups.on("spool"))
     ingest = IngestService(spool if own_bus else outlet, composition.database, directory)
     admin = SourceAdmin(composition.database, cipher)
+    client = OutboundClient(allow_private=settings.outbound_allow_private)
 
     async def bus() -> None:
         await composition.bus.offsets(FEEDBACK_RECEIVED.name)
@@ -34,9 +38,10 @@ def build(settings: IngestSettings) -> Service:
     composition.check("ingest bus", spool.check(bus) if own_bus else bus)
     if own_bus:
         composition.run(spool)
+    composition.run(Fetcher(composition.database, cipher, client, composition.wakeups.on("wanted")))
     service = composition.service()
     service.start.append(directory.load)
-    service.close.append(directory.stop)
+    service.close += [directory.stop, client.close]
     if own_bus:
         # Sources and keys are in memory, and the check of the bus looks at both ways.
         del service.checks["ingest database"]

@@ -13,3 +13,8 @@ class IngestSettings(ProcessSettings):
         description="Encrypts the secrets of sources at rest: 32 bytes in base64 (`openssl rand -base64 32`). "
         "Empty: a key file in DATA_DIR, made at the first start; every process that reads sources needs the same key.",
     )
+    outbound_allow_private: bool = Field(
+        default=False,
+        description="Let webhooks go to, and sources fetch from, loopback and private addresses, by http and on any "
+        "port: single node only.",
+    )

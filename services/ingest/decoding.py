@@ -51,22 +51,24 @@ def text_of(body: bytes) -> str:
         raise invalid([Fault("$", f"is not UTF-8 at byte {error.start}")]) from None
 
 
-def decode_json(body: bytes) -> Any:
+def decode_json(body: bytes, *, max_keys: int = MAX_KEYS, long_numbers_as_text: bool = False) -> Any:
     """The value of a JSON text, its strings in Unicode NFC. Raises InvalidInput with the path of each fault.
 
-    Key limits count per element where the text is an array: a bulk of 500 small objects is fine.
+    Key limits count per element where the text is an array: a bulk of 500 small objects is fine. Vendors send ids of 19
+    digits as numbers: `long_numbers_as_text` takes whole numbers of more than 18 digits for text.
     """
     text = text_of(body)
+    quick, lenient = (_QUICK_LONG, _LENIENT_LONG) if long_numbers_as_text else (_QUICK, _LENIENT)
     try:
-        value = _QUICK.decode(text)
+        value = quick.decode(text)
     except _Suspect:
-        value = _parsed(_LENIENT, text)
+        value = _parsed(lenient, text)
     except (ValueError, RecursionError) as error:
         raise _unreadable(error) from None
     else:
         if not _suspicious(text):
             return value
-    walk = _Walk()
+    walk = _Walk(max_keys)
     value = walk.top(value)
     if walk.faults:
         raise invalid(walk.faults)
@@ -106,8 +108,9 @@ def _suspicious(text: str) -> bool:
 class _Walk:
     """Looks at every key and value; collects faults, gives the value back with its strings in NFC."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_keys: int) -> None:
         self.faults: list[Fault] = []
+        self._max_keys = max_keys
         self._location: list[str | int] = []
         self._keys = 0
 
@@ -141,8 +144,8 @@ class _Walk:
     def _object(self, value: dict[str, Any]) -> dict[str, Any]:
         before = self._keys
         self._keys += len(value)
-        if before <= MAX_KEYS < self._keys:
-            self._fault(f"has more than {MAX_KEYS} keys")
+        if before <= self._max_keys < self._keys:
+            self._fault(f"has more than {self._max_keys} keys")
             return value
         result: dict[str, Any] = {}
         for key, item in value.items():
@@ -228,13 +231,23 @@ def _lenient_constant(name: str) -> _Refused:
     return _Refused(f"{name} is not a JSON number")
 
 
-_QUICK = json.JSONDecoder(
-    object_pairs_hook=_unique, parse_float=_finite, parse_int=_short, parse_constant=_suspect, strict=True
-)
-_LENIENT = json.JSONDecoder(
-    object_pairs_hook=_lenient_unique,
-    parse_float=_lenient_float,
-    parse_int=_lenient_int,
-    parse_constant=_lenient_constant,
-    strict=True,
-)
+def _decoders(short: Any, lenient: Any) -> tuple[json.JSONDecoder, json.JSONDecoder]:
+    quick = json.JSONDecoder(
+        object_pairs_hook=_unique, parse_float=_finite, parse_int=short, parse_constant=_suspect, strict=True
+    )
+    slow = json.JSONDecoder(
+        object_pairs_hook=_lenient_unique,
+        parse_float=_lenient_float,
+        parse_int=lenient,
+        parse_constant=_lenient_constant,
+        strict=True,
+    )
+    return quick, slow
+
+
+def _as_text(text: str) -> int | str:
+    return text if len(text) > _MAX_DIGITS else int(text)
+
+
+_QUICK, _LENIENT = _decoders(_short, _lenient_int)
+_QUICK_LONG, _LENIENT_LONG = _decoders(_as_text, _as_text)

@@ -34,6 +34,7 @@ class Source:
     settings: SourceSettings
     credential: Credential
     secrets: tuple[str, ...] = field(repr=False)
+    token: str = field(default="", repr=False)
 
 
 class Directory:
@@ -118,6 +119,7 @@ def source_of(row: Any, cipher: Cipher) -> Source:
         settings=settings,
         credential=connector.credential(settings),
         secrets=open_secrets(cipher, row),
+        token=cipher.open(row.token, token_context(row.workspace, row.name)).decode() if row.token else "",
     )
 
 
@@ -129,3 +131,8 @@ def open_secrets(cipher: Cipher, row: Any) -> tuple[str, ...]:
 def secret_context(workspace: str, name: str) -> str:
     """What the sealed secrets of a source are bound to."""
     return f"source/{workspace}/{name}"
+
+
+def token_context(workspace: str, name: str) -> str:
+    """What the sealed token of a source is bound to."""
+    return f"token/{workspace}/{name}"

@@ -27,6 +27,8 @@ from shared.telemetry.metrics import REFUSED
 from shared.telemetry.tracing import current_traceparent, span
 
 MAX_KEY_LENGTH = 150
+# Who can sign may see what a delivery would give; nothing of it is stored or published.
+TEST_HEADER = "closeloop-test"
 
 
 class ItemsEndpoint:
@@ -80,6 +82,9 @@ class SourceEndpoint:
                 await answer_as(send, await self._service.greet(key, message))
                 return
             source = await self._service.prove(key, message)
+        if TEST_HEADER in headers:
+            await answer(send, 200, self._service.rehearse(source, message))
+            return
         with counted(source.origin.connector), span("POST /v1/sources", headers.get("traceparent")):
             traceparent = current_traceparent()
             delivered = await self._service.deliver(source, message, traceparent=traceparent)

@@ -12,8 +12,10 @@ from services.ingest.decoding import decode_json, invalid
 from services.ingest.directory import Directory, Source, source_of
 from services.ingest.outlet import BusOutlet, Received, SpoolingOutlet
 from services.ingest.purchases import purchase_of
-from services.ingest.sources.base import Answer, Parsed
+from services.ingest.sources.base import Answer, Parsed, Wanted
+from services.ingest.sources.fetching import Fetched, FetchingConnector
 from services.ingest.sources.proof import proven
+from services.ingest.wants import SOURCE_HEADER, about, dead_letter_origin, want
 from shared.auth.signatures import Scheme, Signed
 from shared.core.clock import utc_now
 from shared.core.errors import BadRecord, Fault, InvalidInput, Unauthenticated
@@ -30,14 +32,11 @@ _MAX_FAULTS = 100
 # Verified against for a key that nobody knows, so that both refusals take the same time.
 _NOBODY = Scheme(header="x-signature")
 _UNPROVEN = "no such source, or a wrong signature; check the address and the secret that `closeloop sources` gave"
-# Headers that a replay needs. Neither signatures nor tokens are kept.
-_KEPT_HEADERS = ("content-type", "webhook-id", "x-discourse-event", "x-discourse-event-type", "x-discourse-event-id")
-_SOURCE_HEADER = "closeloop-source"
 
 
 @dataclass(slots=True)
 class Delivered:
-    """How a vendor's delivery ended."""
+    """How a vendor's delivery ended; `accepted` counts what is to be fetched too."""
 
     accepted: int = 0
     parked: int = 0
@@ -122,18 +121,32 @@ class IngestService:
 
     async def deliver(self, source: Source, message: Signed, *, traceparent: str | None = None) -> Delivered:
         """Take a proven delivery. What cannot be understood is kept as a dead letter, raw."""
-        try:
-            parsed, events, error = understood(source, message, traceparent)
-        except InvalidInput as unreadable:
-            parsed, events, error = Parsed(), [], BadRecord(unreadable.detail, faults=unreadable.faults)
+        parsed, events, error = _taken(source, message, traceparent)
         await self.publish(events)
+        if parsed.wanted:
+            async with self._database.unit_of_work(source.origin.workspace) as uow:
+                await want(uow, source, parsed.wanted)
         if error is not None:
             await self._park(source, message, error)
-        return Delivered(len(events), int(error is not None), dict(parsed.skipped), parsed.answer)
+        accepted = len(events) + len(parsed.wanted)
+        return Delivered(accepted, int(error is not None), dict(parsed.skipped), parsed.answer)
+
+    def rehearse(self, source: Source, message: Signed) -> dict[str, Any]:
+        """What a proven delivery would give: `events` as they would be published, `skipped` and `faults`."""
+        parsed, events, error = _taken(source, message, None)
+        return {
+            "events": [
+                {"type": event.type, **event.data.model_dump(mode="json", exclude_defaults=True)} for event in events
+            ],
+            "skipped": dict(parsed.skipped),
+            "faults": [{"path": fault.path, "reason": fault.reason} for fault in error.faults] if error else [],
+        }
 
     async def _park(self, source: Source, message: Signed, error: BadRecord) -> None:
-        kept = ((name, message.headers[name]) for name in _KEPT_HEADERS if name in message.headers)
-        headers = [(_SOURCE_HEADER, source.origin.source.encode())]
+        read = ("content-type", *source.connector.reads)
+        families = tuple(name for name in read if name.endswith("-"))
+        kept = (one for one in message.headers.items() if one[0] in read or one[0].startswith(families))
+        headers = [(SOURCE_HEADER, source.origin.source.encode())]
         headers += [(name, value.encode("utf-8", "replace")) for name, value in kept]
         async with self._database.unit_of_work() as uow:
             await dead_letters.park(
@@ -147,29 +160,45 @@ class IngestService:
         log.warning("delivery_parked", workspace=source.origin.workspace, source=source.origin.source)
 
 
-def dead_letter_origin(connector: str) -> str:
-    """Where a vendor's body that we could not understand is filed; which source it was stands in its headers."""
-    return f"sources/{connector}"
-
-
 def mender(cipher: Cipher) -> Mend:
     """Replays a kept delivery through its source, as the source is set up now."""
 
     async def mend(letter: Any, uow: UnitOfWork) -> None:
         headers = {name: value.decode("utf-8", "replace") for name, value in load_headers(letter.headers)}
-        name = headers.pop(_SOURCE_HEADER, "")
+        name = headers.pop(SOURCE_HEADER, "")
         row = await repository.one(uow, letter.workspace, name)
         if row is None:
             raise BadRecord(f"there is no source {name!r} any more")
         source = source_of(row, cipher)
-        _, events, error = understood(source, Signed(bytes(letter.value), headers), None)
+        wanted, answered = about(letter.value, headers)
+        if wanted is not None and not answered:
+            await want(uow, source, [wanted])
+            return
+        if wanted is not None:
+            fetched, events, error = fetched_by(source, wanted, bytes(letter.value))
+            parsed = fetched.parsed
+        else:
+            parsed, events, error = _taken(source, Signed(bytes(letter.value), headers), None)
         if error is not None:
             raise error
+        await want(uow, source, parsed.wanted)
         for event in events:
             uow.publish(event)
         ACCEPTED.labels(source.origin.connector).inc(len(events))
 
     return mend
+
+
+def _taken(source: Source, message: Signed, traceparent: str | None) -> tuple[Parsed, list[Received], BadRecord | None]:
+    """What was parsed, the events of its good items, and what keeps it as a dead letter."""
+    try:
+        return understood(source, message, traceparent)
+    except InvalidInput as unreadable:
+        return Parsed(), [], BadRecord(unreadable.detail, faults=unreadable.faults)
+    except Exception as fault:  # a connector that breaks must not lose what it was given
+        log.exception("connector_failed", connector=source.origin.connector, source=source.origin.source)
+        reason = f"the connector {source.origin.connector} failed on it ({type(fault).__name__}): please report it"
+        return Parsed(), [], BadRecord(reason, faults=[Fault("$", reason)])
 
 
 def understood(
@@ -179,6 +208,16 @@ def understood(
     parsed = source.connector.parse(source.settings, message)
     events, error = events_of(source, parsed, traceparent)
     return parsed, events, error
+
+
+def fetched_by(source: Source, wanted: Wanted, body: bytes) -> tuple[Fetched, list[Received], BadRecord | None]:
+    """What an answer of the vendor's API holds, the events of its good items, and the error of the others. Raises
+    InvalidInput."""
+    if not isinstance(source.connector, FetchingConnector):
+        raise BadRecord(f"{source.connector.name} fetches nothing")
+    fetched = source.connector.fetched(source.settings, wanted, body)
+    events, error = events_of(source, fetched.parsed, None)
+    return fetched, events, error
 
 
 def events_of(source: Source, parsed: Parsed, traceparent: str | None) -> tuple[list[Received], BadRecord | None]:

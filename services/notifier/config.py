@@ -56,7 +56,8 @@ class NotifierSettings(ProcessSettings):
     manager_email: str = ""
     outbound_allow_private: bool = Field(
         default=False,
-        description="Let webhooks go to loopback and private addresses, by http and on any port: single node only.",
+        description="Let webhooks go to, and sources fetch from, loopback and private addresses, by http and on any "
+        "port: single node only.",
     )
 
     contact_limit: int = Field(default=3, ge=0, description="Most messages to one customer in a period.")

@@ -15,6 +15,12 @@ REFUSED = Counter(
     ["connector", "status"],
     registry=REGISTRY,
 )
+FETCHES = Counter(
+    "ingest_fetches",
+    "Calls of vendors' APIs, by connector and how they ended.",
+    ["connector", "outcome"],
+    registry=REGISTRY,
+)
 SPOOLED = Counter("ingest_spooled_events", "Feedback accepted into the spool, the bus being away.", registry=REGISTRY)
 SPOOLING = Gauge(
     "ingest_spooling",

@@ -38,7 +38,8 @@ class Wanted:
 class Parsed:
     """What one delivery holds: items in the form of FeedbackIn, and what was left out on purpose, counted by reason.
 
-    `purchases` are in the form of PurchaseIn. `wanted` is what must be fetched from the vendor's API. `answer` is set where the vendor waits for certain bytes: a challenge, or a delivery that only tests the connection.
+    `purchases` are in the form of PurchaseIn. `wanted` is what must be fetched from the vendor's API. `answer` is set
+    where the vendor waits for certain bytes: a challenge, or a delivery that only tests the connection.
     """
 
     items: list[dict[str, Any]] = field(default_factory=list)
@@ -87,13 +88,15 @@ class Connector:
     """One vendor, as data where possible. Stateless: everything about a source comes in its settings.
 
     `name` stands in `sources add` and in events, `proof` says how deliveries prove where they come from, `success` is
-    the status of the answer to a delivery that was taken.
+    the status of the answer to a delivery that was taken. `reads` are the headers that `parse` needs beside
+    Content-Type (`ce-` means all that begin so): they are kept with a dead letter. Signatures and tokens are not.
     """
 
     name: ClassVar[str]
     settings: ClassVar[type[SourceSettings]] = SourceSettings
     proof: ClassVar[Credential]
     success: ClassVar[int] = 202
+    reads: ClassVar[tuple[str, ...]] = ()
 
     def credential(self, settings: Any) -> Credential:
         """How deliveries of a source prove where they come from."""
@@ -159,8 +162,8 @@ def need_list(value: Any, where: str) -> list[Any]:
 
 
 def json_object(message: Signed) -> dict[str, Any]:
-    """The body as an object. Raises InvalidInput."""
-    return need_object(decode_json(message.body), "$")
+    """The body as an object; ids in long numbers are text. Raises InvalidInput."""
+    return need_object(decode_json(message.body, long_numbers_as_text=True), "$")
 
 
 def objects(value: Any) -> list[dict[str, Any]]:

@@ -49,6 +49,7 @@ class Discourse(Connector):
 
     name: ClassVar[str] = "discourse"
     settings: ClassVar[type[SourceSettings]] = DiscourseSettings
+    reads: ClassVar[tuple[str, ...]] = ("x-discourse-event", "x-discourse-event-type")
     proof: ClassVar[Credential] = Scheme(header="X-Discourse-Event-Signature", prefix="sha256=")
 
     def parse(self, settings: DiscourseSettings, message: Signed) -> Parsed:

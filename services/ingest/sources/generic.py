@@ -122,6 +122,7 @@ class Generic(Connector):
     """Any system: its settings say all that there is to know."""
 
     name: ClassVar[str] = "generic"
+    reads: ClassVar[tuple[str, ...]] = ("webhook-id",)
     settings: ClassVar[type[SourceSettings]] = GenericSettings
 
     def credential(self, settings: GenericSettings) -> Credential:
@@ -164,7 +165,7 @@ def _items(settings: GenericSettings, body: Any) -> list[Any]:
 
 
 def mapped(settings: MappedSettings, item: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
-    """The feedback in `item`, by the settings' paths; `ours` is the part of it that is in our form where there are none.
+    """The feedback in `item` by the paths of the settings; where there are none, `ours` is the part of it in our form.
     Raises InvalidInput where fields of the settings clash."""
     feedback: dict[str, Any] = settings.constants() if settings.fields else settings.constants() | ours
     try:

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from services.ingest.decoding import invalid
+from services.ingest.sources import texts
 from services.ingest.sources.base import (
     Answer,
     Connector,
@@ -168,7 +169,7 @@ def _author(value: dict[str, Any]) -> dict[str, Any]:
     sender = object_of(value.get("from"))
     who = _id(sender.get("id") or value.get("sender_id") or value.get("reviewer_id"))
     name = sender.get("username") or sender.get("name") or value.get("sender_name") or value.get("reviewer_name")
-    return {"handle": who or None, "name": _name(name)}
+    return {"handle": who or None, "name": texts.name(name)}
 
 
 def _id(value: Any) -> str:
@@ -180,8 +181,3 @@ def _millis(time: Any, more: int) -> Any:
     if isinstance(time, bool) or not isinstance(time, int):
         return None
     return (time if time >= 10**11 else time * 1000) + more
-
-
-def _name(value: Any) -> str | None:
-    """Without direction marks and the like, which a name of a customer may not have."""
-    return "".join(one for one in word(value) if one.isprintable() or one in "\u200c\u200d").strip() or None

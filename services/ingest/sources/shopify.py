@@ -34,6 +34,7 @@ class Shopify(Connector):
     name: ClassVar[str] = "shopify"
     proof: ClassVar[Credential] = Scheme(header="X-Shopify-Hmac-Sha256", encoding="base64")
     success: ClassVar[int] = 200
+    reads: ClassVar[tuple[str, ...]] = ("x-shopify-topic",)
 
     def parse(self, settings: SourceSettings, message: Signed) -> Parsed:
         """See Connector. The three topics that the law demands of every app (customers/data_request, customers/redact,
@@ -62,7 +63,7 @@ def _purchase(settings: SourceSettings, order: dict[str, Any]) -> dict[str, Any]
         "id": str(buyer["id"]) if isinstance(buyer.get("id"), int) else None,
     }
     constants = settings.constants()
-    purchase = {
+    purchase: dict[str, Any] = {
         name: constants[name] for name in ("channel", "touchpoint", "department", "segment") if name in constants
     }
     purchase |= {

@@ -73,7 +73,7 @@ def _purchase(settings: SourceSettings, event: dict[str, Any], paid: dict[str, A
         "id": word(paid.get("customer")),
     }
     constants = settings.constants()
-    purchase = {
+    purchase: dict[str, Any] = {
         name: constants[name] for name in ("channel", "touchpoint", "department", "segment") if name in constants
     }
     return purchase | {

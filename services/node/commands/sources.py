@@ -12,12 +12,15 @@ from services.ingest.admin import SourceAdmin, SourceSecret
 from services.ingest.cipher import cipher_of
 from services.ingest.config import IngestSettings
 from services.ingest.sources import CONNECTORS
+from services.node.commands import source_test
 from services.node.commands.running import fail, moment, table, with_database
 from shared.bus import codec
 from shared.core.settings import load
 from shared.db.database import Database
 
-app = typer.Typer(help="Webhook sources: add, list, configure, rotate, retire, disable, enable.", no_args_is_help=True)
+app = typer.Typer(
+    help="Webhook sources: add, list, test, configure, rotate, retire, disable, enable.", no_args_is_help=True
+)
 T = TypeVar("T")
 Workspace = Annotated[str, typer.Option("--workspace", "-w", help="Workspace of the source.", envvar="WORKSPACE")]
 Name = Annotated[str, typer.Argument(help="Name of the source; its events carry it.")]
@@ -50,6 +53,18 @@ def list_sources(workspace: Workspace = "main") -> None:
     ]  # fmt: skip
     empty = f"no sources in {workspace}; add one with `closeloop sources add`"
     table(("NAME", "CONNECTOR", "PATH", "STATE", "SECRETS", "MADE"), rows, empty)
+
+
+@app.command()
+def test(
+    name: Name,
+    url: source_test.Url = "http://127.0.0.1:8000",
+    body: source_test.Body = None,
+    workspace: Workspace = "main",
+) -> None:
+    """Post the vendor's sample, signed, to the running installation and show what it would become. Nothing is
+    published."""
+    source_test.show(name, _with_admin(lambda admin: source_test.rehearsed(admin, workspace, name, url, body)))
 
 
 @app.command()

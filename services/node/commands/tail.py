@@ -10,8 +10,8 @@ import typer
 from services.node.commands.running import fail, with_database
 from shared.bus.connect import connect, topics_of
 from shared.bus.security import security_of
-from shared.contracts.customer_purchased import CustomerPurchasedV1
 from shared.contracts.assignment_changed import AssignmentChangedV1
+from shared.contracts.customer_purchased import CustomerPurchasedV1
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.feedback_routed import FeedbackRoutedV1

@@ -113,6 +113,50 @@ async def test_only_so_much_of_an_answer_is_read(hook: HttpReceiver) -> None:
     assert (answer.status, len(answer.body)) == (500, ANSWER_LIMIT_BYTES)
 
 
+async def test_a_get_goes_through_the_same_wall_and_says_if_the_body_is_whole(hook: HttpReceiver) -> None:
+    resolver = Resolver([["127.0.0.1"], ["169.254.169.254"]])
+    body = b"x" * 60_000
+    whole = b"HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n" + body
+    hook.answers = [whole, whole, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\npart"]
+    client = OutboundClient(allow_private=True, resolver=resolver, total_seconds=1.0)
+    url = f"http://rebinding.example:{hook.port}/v3/surveys?q=1"
+    answer = await client.get(url, {"Authorization": "Bearer t"}, limit_bytes=60_000)
+    assert (answer.status, answer.body, answer.whole) == (200, body, True)
+    [received] = hook.received
+    assert received.line == "GET /v3/surveys?q=1 HTTP/1.1"
+    assert (received.headers["authorization"], received.headers["host"]) == (
+        "Bearer t",
+        f"rebinding.example:{hook.port}",
+    )
+    assert (received.headers["accept-encoding"], received.body) == ("identity", b"")
+    with pytest.raises(AddressRefused):
+        await client.get(url, {})
+    cut = await client.get(hook.url(), {}, limit_bytes=59_999)
+    assert (len(cut.body), cut.whole) == (59_999, False)
+    broken = await client.get(hook.url(), {})
+    assert (broken.body, broken.whole) == (b"part", False)
+    await client.close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433"])
+async def test_a_get_sends_no_packet_inside(hook: HttpReceiver, host: str) -> None:
+    client = OutboundClient()
+    for scheme in ("http", "https"):
+        with pytest.raises(AddressRefused):
+            await client.get(f"{scheme}://{host}:{hook.port}/", {})
+    await client.close()
+    assert hook.connections == 0
+
+
+@pytest.mark.parametrize("answer", ["drop", "hang", b"not http at all\r\n\r\n"])
+async def test_a_get_without_an_answer_says_so(hook: HttpReceiver, answer: bytes | str) -> None:
+    hook.answers = [answer]
+    client = OutboundClient(allow_private=True, total_seconds=0.3)
+    with pytest.raises(NoAnswer):
+        await client.get(hook.url(), {})
+    await client.close()
+
+
 async def test_a_compressed_answer_is_not_inflated(hook: HttpReceiver) -> None:
     hook.answers = [b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\n\x1f\x8b\x08"]
     client = OutboundClient(allow_private=True)

@@ -115,3 +115,14 @@ def outcome(body: bytes) -> tuple[Any, list[str]]:
         return decode_json(body), []
     except InvalidInput as error:
         return None, [fault.reason for fault in error.faults]
+
+
+def test_long_numbers_of_vendors_are_text_to_the_last_digit() -> None:
+    body = b'{"id": 1924465506158878979, "small": 12, "text": "1924465506158878979"}'
+    assert decode_json(body, long_numbers_as_text=True) == {
+        "id": "1924465506158878979",
+        "small": 12,
+        "text": "1924465506158878979",
+    }
+    with pytest.raises(InvalidInput):
+        decode_json(body)

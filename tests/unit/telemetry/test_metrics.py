@@ -22,6 +22,7 @@ def test_the_list_is_closed() -> None:
         "closeloop_stopped_partitions",
         "closeloop_timers_late_seconds",
         "ingest_accepted_events",
+        "ingest_fetches",
         "ingest_refused_requests",
         "ingest_spooled_events",
         "ingest_spooling",

@@ -9,10 +9,10 @@ from typing import Any
 
 from services.ingest.canonical import Origin
 from services.ingest.directory import Source
-from services.ingest.service import understood
+from services.ingest.service import fetched_by, understood
 from services.ingest.sources import CONNECTORS
-from services.ingest.sources.base import Answer, Parsed, configured
-from services.ingest.sources.samples import sample
+from services.ingest.sources.base import Answer, Parsed, Wanted, configured
+from services.ingest.sources.samples import sample, sample_answer
 from shared.auth.signatures import Signed
 from shared.contracts.envelope import Event
 from shared.core.errors import BadRecord
@@ -35,6 +35,20 @@ class Sent:
         """As it arrives."""
         headers = {"content-type": "application/json"} | {name.lower(): text for name, text in self.headers.items()}
         return Signed(raw(self.body), headers, "POST", "https://in.example.com/v1/sources/key", dict(self.query))
+
+
+@dataclass(frozen=True)
+class Got:
+    """An answer of the vendor's API to `wanted`, and the events that it must give, as in Sent. `following` is the detail
+    with which the same must be fetched again, None where it does not matter."""
+
+    body: Any
+    events: tuple[Mapping[str, Any], ...] = ()
+    wanted: Wanted = Wanted("1")
+    following: Mapping[str, Any] | None = None
+
+
+Given = Sent | Got
 
 
 @dataclass(frozen=True)
@@ -76,23 +90,28 @@ class Lacks:
 
 @dataclass(frozen=True)
 class Cases:
-    """All that is asked of one connector. `first` is the committed sample (samples/<name>.json) with what it gives."""
+    """All that is asked of one connector. `first` is the committed sample (samples/<name>.json) with what it gives; of
+    one that fetches it is what the sample's answer to `wanted` gives, as the delivery gives nothing but `wanted`, if
+    there are deliveries at all."""
 
     first: tuple[Mapping[str, Any], ...]
     vector: Vector | Lacks
-    edit: tuple[Sent, Sent] | Lacks
-    delete: tuple[Sent, Sent] | Lacks
-    batch: Sent | Lacks
-    skips: Mapping[str, Sent] | Lacks
+    edit: tuple[Given, Given] | Lacks
+    delete: tuple[Given, Given] | Lacks
+    batch: Given | Lacks
+    skips: Mapping[str, Given] | Lacks
     handshakes: tuple[Handshake, ...] | Lacks
     settings: Mapping[str, Any] = field(default_factory=dict)
     secret: str | None = None
-    samples: Mapping[str, Sent] = field(default_factory=dict)
-    unreadable: tuple[Sent, ...] = (Sent([]), Sent({}))
+    samples: Mapping[str, Given] = field(default_factory=dict)
+    unreadable: tuple[Given, ...] = (Sent([]), Sent({}))
+    wanted: Wanted | None = None
+    deliveries: Mapping[str, tuple[Sent, Wanted]] = field(default_factory=dict)
 
-    def all_sent(self, name: str) -> dict[str, Sent]:
-        """Every delivery that must give events."""
-        found = {"first": self.first_sent(name), **self.samples}
+    def all_sent(self, name: str) -> dict[str, Given]:
+        """Everything that must give events."""
+        first = Got(sample_answer(name), self.first, self.wanted) if self.wanted else self.first_sent(name)
+        found: dict[str, Given] = {"first": first, **self.samples}
         if not isinstance(self.batch, Lacks):
             found["batch"] = self.batch
         for what, pair in (("edit", self.edit), ("delete", self.delete)):
@@ -126,9 +145,14 @@ def source_of(name: str, settings: Mapping[str, Any]) -> Source:
     return Source(Origin(WORKSPACE, "vendor", name), connector, checked, connector.credential(checked), ())
 
 
-def read(name: str, cases: Cases, sent: Sent) -> tuple[Parsed, list[Event[Any]], BadRecord | None]:
-    """What a delivery gives once it is proven. Raises InvalidInput."""
-    return understood(source_of(name, cases.settings), sent.message(), None)
+def read(name: str, cases: Cases, sent: Given) -> tuple[Parsed, list[Event[Any]], BadRecord | None]:
+    """What a delivery gives once it is proven, or an answer. Raises InvalidInput."""
+    source = source_of(name, cases.settings)
+    if isinstance(sent, Sent):
+        return understood(source, sent.message(), None)
+    fetched, events, error = fetched_by(source, sent.wanted, raw(sent.body))
+    assert sent.following is None or fetched.following == sent.following
+    return fetched.parsed, list(events), error
 
 
 def value_at(event: Event[Any], path: str) -> Any:
@@ -142,6 +166,6 @@ def value_at(event: Event[Any], path: str) -> Any:
     return value
 
 
-def with_body(sent: Sent, body: Any) -> Sent:
-    """The same delivery with another body."""
-    return replace(sent, body=body)
+def with_body(sent: Given, body: Any) -> Given:
+    """The same with another body; what follows an answer then is anybody's guess."""
+    return replace(sent, body=body) if isinstance(sent, Sent) else replace(sent, body=body, following=None)

@@ -16,6 +16,7 @@ BINARY = {
     "ce-source": "/shop/after-delivery",
     "ce-id": "A234-1234-1234",
     "ce-time": "2026-03-10T09:14:52Z",
+    "ce-audience": "customers",
 }
 BYTES = "eyJpZCI6ICJhbnN3ZXItODgxMyIsICJjaGFubmVsIjogInN0b3JlIiwgInRleHQiOiAiV2FybSBsaWdodCwgc2hvcnQgY2FibGUuIn0="
 
@@ -60,7 +61,7 @@ TAKEN_BACK = event(
 CASES = Cases(
     settings={
         "types": ["dev.lale.feedback.given", "dev.lale.feedback.deleted"],
-        "only": {"specversion": ["1.0"]},
+        "only": {"audience": ["customers"]},
         "removed": {"type": ["dev.lale.feedback.deleted"]},
         "allowed_rate": 600,
     },
@@ -70,15 +71,21 @@ CASES = Cases(
         "binary without a type": Sent(DATA, (FIRST,), {**BINARY, "Content-Type": ""}),
         "binary of another JSON": Sent(DATA, (FIRST,), {**BINARY, "Content-Type": "application/vnd.lale.v2+json"}),
         "quoted and percent-encoded once": Sent(
-            bare()["data"], ({"sensitive.text": "Warm light, short cable."},), binary(id='"A\\"1%2541%C3%BC"', source="%2Fshop")
+            bare()["data"],
+            ({"sensitive.text": "Warm light, short cable."},),
+            binary(id='"A\\"1%2541%C3%BC"', source="%2Fshop"),
         ),
         "by its shape": Sent(EVENT, (FIRST,)),
         "several by their shape": Sent([EVENT, bare(id="B1")], (FIRST, {"channel": "api"})),
         "bytes": Sent(
-            event(data=..., data_base64=BYTES), ({"channel": "store", "sensitive.text": "Warm light, short cable."},), STRUCTURED
+            event(data=..., data_base64=BYTES),
+            ({"channel": "store", "sensitive.text": "Warm light, short cable."},),
+            STRUCTURED,
         ),
         "no type of the data": Sent(event(datacontenttype=...), (FIRST,), STRUCTURED),
-        "null attributes": Sent(event(time=None, dataschema=None, datacontenttype=None), ({"revision": 0},), STRUCTURED),
+        "null attributes": Sent(
+            event(time=None, dataschema=None, datacontenttype=None), ({"revision": 0},), STRUCTURED
+        ),
         "a long source": Sent(bare(source="/shop/" + "x" * 300), ({"kind": "message"},), STRUCTURED),
     },
     vector=Vector(
@@ -87,10 +94,14 @@ CASES = Cases(
         headers={"Authorization": "Bearer mF_9.B5f-4.1JqM-lale", "Content-Type": "application/cloudevents+json"},
     ),
     edit=(Sent(EVENT, (FIRST,), STRUCTURED), Sent(CHANGED, ({"ratings.0.value": 5},), STRUCTURED)),
-    delete=(Sent(EVENT, (FIRST,), STRUCTURED), Sent(TAKEN_BACK, ({"removed": True, "sensitive.text": None},), STRUCTURED)),
+    delete=(
+        Sent(EVENT, (FIRST,), STRUCTURED),
+        Sent(TAKEN_BACK, ({"removed": True, "sensitive.text": None},), STRUCTURED),
+    ),
     batch=Sent([EVENT, bare(id="B1"), bare(id="B2")], (FIRST, {"ratings": []}, {"ratings": []}), BATCH),
     skips={
         "other event type": Sent(event(type="dev.lale.order.paid", data="<xml/>"), headers=STRUCTURED),
+        "other event": Sent(event(audience="staff"), headers=STRUCTURED),
     },
     handshakes=(
         Handshake(

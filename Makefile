@@ -5,7 +5,7 @@ ARGS ?=
 
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-.PHONY: help setup run test test-cluster lint fmt contracts revision alarms bench bench-cluster bench-peers bench-rebuild fault kafka cluster cluster-docker lock clean
+.PHONY: help setup run test test-cluster lint fmt contracts revision alarms bench bench-cluster bench-ingest bench-peers bench-rebuild fault kafka cluster cluster-docker lock clean
 
 help: ## this list
 	@echo 'closeloop: make TARGET [PYTHON=/path/to/python3.11] [ARGS="more options for the tool"]'
@@ -42,6 +42,9 @@ contracts: setup ## write the JSON Schemas, the AsyncAPI document and .env.examp
 revision: setup ## new migration: make revision SERVICE=scoring M="add windows"
 	@test -n "$(SERVICE)" && test -n "$(M)" || { echo 'usage: make revision SERVICE=scoring M="what changes"' >&2; exit 2; }
 	@$(BIN)/alembic -n "$(SERVICE)" revision --autogenerate -m "$(M)"
+
+bench-ingest: setup ## what a signed webhook costs to ingest beside a bare ASGI app, FastAPI and a Go program, and what an import does (Java 17, Maven, Go)
+	@$(BIN)/python -m tests.load.ingest $(ARGS)
 
 bench-peers: setup ## closeloop's scoring beside Kafka Streams, Bytewax, Quix Streams and Faust on one broker (Java 17 with javac, Maven); ARGS="--events 1000000 --only faust"
 	@$(BIN)/python -m tests.load.peers $(ARGS)

@@ -1,10 +1,13 @@
 """Composition root of ingest: the only place that builds its connections."""
 
+from functools import partial
+
 from services.ingest.admin import SourceAdmin
 from services.ingest.api import routes
 from services.ingest.cipher import cipher_of
 from services.ingest.config import IngestSettings
 from services.ingest.directory import Directory
+from services.ingest.door import Door
 from services.ingest.fetching import Fetcher
 from services.ingest.outlet import BusOutlet, SpoolingOutlet
 from services.ingest.service import IngestService, mender
@@ -40,6 +43,7 @@ def build(settings: IngestSettings) -> Service:
         composition.run(spool)
     composition.run(Fetcher(composition.database, cipher, client, composition.wakeups.on("wanted")))
     service = composition.service()
+    service.fronts.append(partial(Door, directory, spool if own_bus else outlet))
     service.start.append(directory.load)
     service.close += [directory.stop, client.close]
     if own_bus:

@@ -11,6 +11,7 @@ from typing import Any
 from services.ingest import repository
 from services.ingest.canonical import Origin
 from services.ingest.cipher import Cipher
+from services.ingest.quick import QuickWay
 from services.ingest.sources import CONNECTORS, Connector
 from services.ingest.sources.base import SourceSettings, configured
 from services.ingest.sources.proof import Credential
@@ -35,6 +36,8 @@ class Source:
     credential: Credential
     secrets: tuple[str, ...] = field(repr=False)
     token: str = field(default="", repr=False)
+    quick: QuickWay | None = field(default=None, repr=False, compare=False)
+    """Where its bodies are in the public form already."""
 
 
 class Directory:
@@ -113,8 +116,10 @@ def source_of(row: Any, cipher: Cipher) -> Source:
     if connector is None:
         raise CloseloopError(f"there is no connector {row.connector!r}")
     settings = configured(connector, row.settings)
+    origin = Origin(row.workspace, row.name, connector.name)
     return Source(
-        origin=Origin(row.workspace, row.name, connector.name),
+        origin=origin,
+        quick=QuickWay(origin) if connector.takes_our_form(settings) else None,
         connector=connector,
         settings=settings,
         credential=connector.credential(settings),

@@ -123,6 +123,8 @@ class IngestService:
         """Take a proven delivery. What cannot be understood is kept as a dead letter, raw."""
         parsed, events, error = _taken(source, message, traceparent)
         await self.publish(events)
+        if source.quick is not None and len(events) == 1 and error is None:
+            source.quick.learn(message.body, events[0])
         if parsed.wanted:
             async with self._database.unit_of_work(source.origin.workspace) as uow:
                 await want(uow, source, parsed.wanted)

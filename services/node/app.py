@@ -27,7 +27,7 @@ from shared.db.migrate import upgrade
 from shared.db.platform import ApiKeys
 from shared.http.app import Readiness, create_app
 from shared.http.authentication import Authenticator
-from shared.runtime.component import Service
+from shared.runtime.component import Service, fronted
 from shared.runtime.loop import settle_heap
 from shared.runtime.process import VERSION
 from shared.runtime.supervisor import HttpServer, Supervisor, listen
@@ -96,7 +96,9 @@ async def _run(
     _greet(say, address, first_key)
     try:
         # One process, no load balancer in front: nobody needs time to see that we are going.
-        return await Supervisor(services, readiness).run(HttpServer(app, listener), unready_seconds=0)
+        return await Supervisor(services, readiness).run(
+            HttpServer(fronted(app, services), listener), unready_seconds=0
+        )
     finally:
         await platform.stop()
 

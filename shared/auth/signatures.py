@@ -11,6 +11,7 @@ import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Literal
 
 from cryptography.exceptions import InvalidSignature
@@ -179,11 +180,10 @@ def _moment(stamp: str, units_a_second: int) -> float | None:
 
 
 def _digest(scheme: Scheme, message: Signed, stamp: str, secret: str) -> bytes | None:
-    try:
-        key = _key(scheme, secret)
-    except (ValueError, binascii.Error):
+    keyed = _keyed(scheme.digest, scheme.key_form, scheme.key_prefix, secret)
+    if keyed is None:
         return None
-    mac = hmac.new(key, digestmod=hashlib.sha1 if scheme.digest == "sha1" else hashlib.sha256)
+    mac = keyed.copy()
     for part in scheme.signed:
         mac.update(message.body if part == "{body}" else _signed_text(scheme, message, stamp, part))
     return mac.digest()
@@ -201,13 +201,17 @@ def _signed_text(scheme: Scheme, message: Signed, stamp: str, part: str) -> byte
     return text.encode("utf-8", "surrogatepass")
 
 
-def _key(scheme: Scheme, secret: str) -> bytes:
-    if not secret:
-        raise ValueError("an empty key would let anybody sign")
-    key = (scheme.key_prefix + secret).encode() if scheme.key_form == "text" else _decoded_key(secret)
-    if not key:
-        raise ValueError("an empty key would let anybody sign")
-    return key
+@lru_cache(maxsize=4096)
+def _keyed(digest: str, form: str, prefix: str, secret: str) -> hmac.HMAC | None:
+    """To be copied: taking the key in costs as much as a short body. None where the secret has no such form, or is
+    empty and would let anybody sign."""
+    try:
+        key = (prefix + secret).encode() if form == "text" else _decoded_key(secret)
+    except (ValueError, binascii.Error):
+        return None
+    if not secret or not key:
+        return None
+    return hmac.new(key, digestmod=hashlib.sha1 if digest == "sha1" else hashlib.sha256)
 
 
 def _decoded_key(secret: str) -> bytes:

@@ -68,7 +68,11 @@ class UnitOfWork:
 
     def publish(self, event: Event[Any]) -> None:
         """Send an event if and when this transaction commits (by way of the outbox, in this order)."""
-        self._outgoing.append(self._encode(event))
+        self.forward(self._encode(event))
+
+    def forward(self, message: Encoded) -> None:
+        """The same for an event that is encoded already."""
+        self._outgoing.append(message)
 
     async def schedule(
         self,

@@ -2,11 +2,12 @@
 
 import os
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from fastapi import APIRouter
+from starlette.types import ASGIApp
 
 from shared.core.ids import uuid7
 from shared.http.app import Check
@@ -32,12 +33,22 @@ class Service:
     name: str
     start: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     routers: list[APIRouter] = field(default_factory=list)
+    # What stands in front of the app, for paths where the app's machinery costs more than the work.
+    fronts: list[Callable[[ASGIApp], ASGIApp]] = field(default_factory=list)
     components: list[Component] = field(default_factory=list)
     feeds: list[Component] = field(default_factory=list)
     checks: dict[str, Check] = field(default_factory=dict)
     # Consumer group → topics, for access rules; a name that ends in "-" begins the groups that processes make up.
     reads: dict[str, tuple[str, ...]] = field(default_factory=dict)
     close: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+
+
+def fronted(app: ASGIApp, services: Iterable[Service]) -> ASGIApp:
+    """The app behind what services put in front of it."""
+    for service in services:
+        for front in service.fronts:
+            app = front(app)
+    return app
 
 
 def owner_name() -> str:

@@ -7,7 +7,7 @@ from pydantic import Field
 from shared.core.errors import CloseloopError
 from shared.core.settings import Settings, SettingsError
 from shared.http.app import Readiness, create_app
-from shared.runtime.component import Service
+from shared.runtime.component import Service, fronted
 from shared.runtime.loop import run, settle_heap
 from shared.runtime.supervisor import HttpServer, Supervisor, listen
 from shared.telemetry.logging import configure_logging
@@ -45,4 +45,4 @@ async def _serve(settings: ProcessSettings, service: Service) -> int:
         address = f"{settings.http_host}:{settings.http_port}"
         raise SettingsError(f"cannot listen on {address} ({error.strerror}); set HTTP_HOST and HTTP_PORT") from None
     with listener:
-        return await supervisor.run(HttpServer(app, listener))
+        return await supervisor.run(HttpServer(fronted(app, [service]), listener))

@@ -3,6 +3,8 @@
 Without a configured provider spans cost next to nothing.
 """
 
+import random
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -12,12 +14,30 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACER = trace.get_tracer("closeloop")
+_OURS = TracerProvider()
+_TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 
 
 def configure_tracing() -> None:
     """Make real trace ids; once per process. An exporter is added by the operator's OpenTelemetry environment."""
     if not isinstance(trace.get_tracer_provider(), TracerProvider):
-        trace.set_tracer_provider(TracerProvider())
+        trace.set_tracer_provider(_OURS)
+
+
+def is_watched() -> bool:
+    """Whether somebody may be reading spans: a provider that is not ours."""
+    found = trace.get_tracer_provider()
+    return found is not _OURS and isinstance(found, TracerProvider)
+
+
+def trace_onward(traceparent: str | None) -> str | None:
+    """The `traceparent` that work without a span of its own hands on where nobody reads spans: of the same trace where
+    there is one, as `span` would. None without a configured provider."""
+    if trace.get_tracer_provider() is not _OURS:
+        return None
+    known = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
+    trace_id = known[1] if known else f"{random.getrandbits(128) or 1:032x}"
+    return f"00-{trace_id}-{random.getrandbits(64) or 1:016x}-{known[2] if known else '01'}"
 
 
 def current_traceparent() -> str | None:

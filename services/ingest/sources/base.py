@@ -103,6 +103,11 @@ class Connector:
         del settings
         return self.proof
 
+    def takes_our_form(self, settings: Any) -> bool:
+        """Whether bodies of a source are in the public form, and nothing is added to them."""
+        del settings
+        return False
+
     def greet(self, settings: Any, message: Signed, secrets: Sequence[str], key: str) -> Answer | None:
         """The answer to a GET, HEAD or OPTIONS by which the vendor finds out who is here; None: it has no business
         here. `key` is the last part of the address. Nothing is proven yet."""

@@ -134,6 +134,10 @@ class Generic(Connector):
             return STANDARD_WEBHOOKS
         return Scheme(**signature.model_dump(exclude={"scheme"}))
 
+    def takes_our_form(self, settings: GenericSettings) -> bool:
+        """See Connector."""
+        return settings == GenericSettings(signature=settings.signature)
+
     def parse(self, settings: GenericSettings, message: Signed) -> Parsed:
         """See Connector."""
         body = decode_json(message.body)

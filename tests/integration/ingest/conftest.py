@@ -28,7 +28,7 @@ from shared.db.database import Database
 from shared.db.embedded import EmbeddedPostgres
 from shared.db.platform import ApiKeys
 from shared.http.app import Readiness, create_app
-from shared.runtime.component import Service
+from shared.runtime.component import Service, fronted
 from tests.support.poll import eventually
 from tests.support.postgres import fresh_database
 
@@ -124,7 +124,7 @@ async def running_ingest(url: str, folder: Path, bus_url: str = "postgres") -> A
             key_id=key.id, workspace=WORKSPACE, name=role.value, roles=[role.value], secret_hash=key.secret_hash
         )
     admin = SourceAdmin(database, cipher_of(settings.secrets_key, settings.data_dir))
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app=fronted(app, [service]), raise_app_exceptions=False)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
             yield Ingest(url, service, app, client, database, admin, bus, keys)

@@ -1,0 +1,79 @@
+"""In front of the app: deliveries that the quick way takes, from their bytes to the 202.
+
+Nothing is refused here. Whatever is not plain (an unknown source, a wrong signature, a body in pieces, one that the
+quick way does not vouch for, a bus that is away) goes to the app behind with its body played back, which knows how to
+say it.
+"""
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.ingest.directory import Directory, Source
+from services.ingest.endpoints import TEST_HEADER, headers_of
+from services.ingest.outlet import BusOutlet, Ready, SpoolingOutlet
+from services.ingest.sources.proof import proven
+from shared.auth.signatures import Signed
+from shared.core.clock import rfc3339, utc_now
+from shared.core.errors import Unavailable
+from shared.telemetry.metrics import ACCEPTED, child
+from shared.telemetry.tracing import is_watched, trace_onward
+
+_PATH = "/v1/sources/"
+_LARGEST = 64 * 1024
+_BODY = b'{"accepted":1,"parked":0,"skipped":{}}'
+_HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(_BODY)).encode())]
+_START: Message = {"type": "http.response.start", "status": 202, "headers": _HEADERS}
+_END: Message = {"type": "http.response.body", "body": _BODY}
+
+
+class Door:
+    """An ASGI app before another one."""
+
+    def __init__(self, directory: Directory, outlet: BusOutlet | SpoolingOutlet, behind: ASGIApp) -> None:
+        self._directory = directory
+        self._outlet = outlet
+        self._behind = behind
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        path = scope.get("path", "")
+        if not path.startswith(_PATH) or scope.get("method") != "POST" or is_watched():
+            await self._behind(scope, receive, send)
+            return
+        source = self._directory.find(path[len(_PATH) :])
+        if source is None or source.quick is None:
+            await self._behind(scope, receive, send)
+            return
+        first = await receive()
+        if await self._taken(source, scope, first):
+            await send(_START)
+            await send(_END)
+            return
+        await self._behind(scope, _played_back(first, receive), send)
+
+    async def _taken(self, source: Source, scope: Scope, first: Message) -> bool:
+        body = first.get("body", b"")
+        if source.quick is None or first.get("more_body") or not 0 < len(body) <= _LARGEST:
+            return False
+        headers, now = headers_of(scope), utc_now()
+        message = Signed(body, headers)
+        if TEST_HEADER in headers or not proven(source.credential, message, source.secrets, now=now.timestamp()):
+            return False
+        record = source.quick.record(body, now, rfc3339(now), trace_onward(headers.get("traceparent")))
+        if record is None:
+            return False
+        try:
+            await self._outlet.send((Ready(source.origin.workspace, record),))
+        except Unavailable:
+            return False
+        child(ACCEPTED, source.origin.connector).inc()
+        return True
+
+
+def _played_back(first: Message, receive: Receive) -> Receive:
+    """The messages of a request again from the first."""
+    waiting = [first]
+
+    async def again() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return again

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from services.node.commands import dead_letters, demo, keys, sources, topics, up
+from services.node.commands.import_ import import_history
 from services.node.commands.running import with_database
 from services.node.commands.tail import tail
 from shared.db.migrate import upgrade
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(up.up)
 app.command()(demo.demo)
 app.command()(tail)
+app.command("import")(import_history)
 app.add_typer(sources.app, name="sources")
 app.add_typer(keys.app, name="keys")
 app.add_typer(topics.app, name="topics")

@@ -19,15 +19,16 @@ from shared.core.errors import Fault, InvalidInput, Unavailable
 LINE_LIMIT_BYTES = 64 * 1024
 # Large enough to share a commit, small enough that other requests hardly wait for its validation.
 _BATCH = 250
-_MAX_REFUSALS = 100
+MAX_REFUSALS = 100
 _MAX_FAULTS_PER_LINE = 10
-_DELIMITERS = (",", ";", "\t")
+DELIMITERS = (",", ";", "\t")
 
 
 @dataclass(slots=True)
 class Report:
-    """What became of the lines. `refusals` holds the first hundred; `refusals_cut` says that there are more."""
+    """What became of the lines. `refusals` holds the first `max_refusals`; `refusals_cut` says that there are more."""
 
+    max_refusals: int = MAX_REFUSALS
     accepted: int = 0
     refused: int = 0
     refusals: list[tuple[int, list[Fault]]] = field(default_factory=list)
@@ -36,7 +37,7 @@ class Report:
     def refuse(self, line: int, faults: list[Fault]) -> None:
         """Count a line that was not accepted."""
         self.refused += 1
-        if len(self.refusals) < _MAX_REFUSALS:
+        if len(self.refusals) < self.max_refusals:
             self.refusals.append((line, faults[:_MAX_FAULTS_PER_LINE]))
         else:
             self.refusals_cut = True
@@ -82,7 +83,7 @@ class Csv:
         if self._columns is None:
             self._columns = self._header(line.removeprefix(b"\xef\xbb\xbf"))
             return None
-        cells = self._cells(text_of(line))
+        cells = cells_of(text_of(line), self._delimiter)
         if len(cells) != len(self._columns):
             raise invalid([Fault("$", f"has {len(cells)} cells; the header has {len(self._columns)}")])
         item: dict[str, Any] = {}
@@ -96,10 +97,10 @@ class Csv:
 
     def _header(self, line: bytes) -> list[Steps]:
         text = text_of(line)
-        self._delimiter = max(_DELIMITERS, key=text.count)
+        self._delimiter = max(DELIMITERS, key=text.count)
         columns: list[Steps] = []
         faults: list[Fault] = []
-        for number, name in enumerate(self._cells(text), start=1):
+        for number, name in enumerate(cells_of(text, self._delimiter), start=1):
             try:
                 columns.append(target(name.strip()))
             except ValueError as error:
@@ -110,12 +111,14 @@ class Csv:
             raise BadHeader("The header of the CSV cannot be read; nothing was stored.", faults=faults[:20])
         return columns
 
-    def _cells(self, text: str) -> list[str]:
-        try:
-            rows = list(csv.reader([text], delimiter=self._delimiter, strict=True))
-        except csv.Error as error:
-            raise invalid([Fault("$", f"is not CSV: {error}")]) from None
-        return rows[0] if rows else []
+
+def cells_of(text: str, delimiter: str) -> list[str]:
+    """The cells of one row. Raises InvalidInput."""
+    try:
+        rows = list(csv.reader([text], delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        raise invalid([Fault("$", f"is not CSV: {error}")]) from None
+    return rows[0] if rows else []
 
 
 class BadHeader(InvalidInput):
@@ -195,12 +198,13 @@ async def run_import(
     origin: Origin,
     *,
     traceparent: str | None = None,
+    max_refusals: int = MAX_REFUSALS,
 ) -> Report:
     """Publish what is good, count what is not. Every line counted as accepted is durable when this returns.
 
     Raises Unavailable with the counts so far; sending the file again is safe, because ids repeat.
     """
-    report = Report()
+    report = Report(max_refusals)
     lines = Lines(multiline=form.multiline)
     batch: list[Received] = []
 

@@ -1,6 +1,7 @@
 """`closeloop sources`: who may post webhooks, and how they prove it. A secret is shown once, when it is made."""
 
 import json
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -19,7 +20,7 @@ from shared.core.settings import load
 from shared.db.database import Database
 
 app = typer.Typer(
-    help="Webhook sources: add, list, test, configure, rotate, retire, disable, enable.", no_args_is_help=True
+    help="Webhook sources: add, list, test, configure, token, rotate, retire, disable, enable.", no_args_is_help=True
 )
 T = TypeVar("T")
 Workspace = Annotated[str, typer.Option("--workspace", "-w", help="Workspace of the source.", envvar="WORKSPACE")]
@@ -36,11 +37,15 @@ def add(
     name: Name,
     settings: SettingsFile = None,
     secret: Given = None,
+    token: Annotated[
+        bool, typer.Option("--token", help="Ask for the token of the vendor's API, or read it from standard input.")
+    ] = False,
     workspace: Workspace = "main",
 ) -> None:
     """Add a source and print where the vendor posts and with which secret."""
     document = _document(settings)
-    _shown(_with_admin(lambda admin: admin.add(workspace, name, connector, document, secret=secret)))
+    given = _token() if token else None
+    _shown(_with_admin(lambda admin: admin.add(workspace, name, connector, document, secret=secret, token=given)))
 
 
 @app.command("list")
@@ -75,6 +80,14 @@ def configure(name: Name, settings: SettingsFile, workspace: Workspace = "main")
     typer.echo(f"{view.name}: {json.dumps(dict(view.settings), ensure_ascii=False)}")
 
 
+@app.command("token")
+def set_token(name: Name, workspace: Workspace = "main") -> None:
+    """Replace the token of the vendor's API: asked for, or read from standard input (`… < AuthKey.p8`)."""
+    given = _token()
+    _with_admin(lambda admin: admin.set_token(workspace, name, given))
+    typer.echo(f"{name}: the token is set; what waited for it is fetched now")
+
+
 @app.command()
 def rotate(name: Name, secret: Given = None, workspace: Workspace = "main") -> None:
     """Make a new secret; the one before stays good until `retire`, so that no delivery is refused in between."""
@@ -100,6 +113,14 @@ def enable(name: Name, workspace: Workspace = "main") -> None:
     """Take deliveries again."""
     _with_admin(lambda admin: admin.enable(workspace, name))
     typer.echo(f"{name} is on")
+
+
+def _token() -> str:
+    """Never an argument: those stand in the shell's history and in the list of processes."""
+    if sys.stdin.isatty():
+        asked: str = typer.prompt("Token of the vendor's API", hide_input=True)
+        return asked
+    return sys.stdin.read()
 
 
 def _document(path: Path | None) -> dict[str, Any]:

@@ -75,6 +75,15 @@ async def test_the_list_of_refusals_is_cut_and_says_so(ingest: Ingest) -> None:
     assert report["refusals_cut"] is True
 
 
+async def test_as_many_refusals_as_are_asked_for(shared_ingest: Ingest) -> None:
+    path, headers = "/v1/feedback/import?max_refusals=", {**shared_ingest.key("operator"), **NDJSON}
+    for number, cut in ((300, False), (299, True), (0, True)):
+        report = (await shared_ingest.client.post(f"{path}{number}", content=b"{}\n" * 300, headers=headers)).json()
+        assert (len(report["refusals"]), report["refused"], report["refusals_cut"]) == (number, 300, cut)
+    for number in (-1, 10_001):
+        assert (await shared_ingest.client.post(f"{path}{number}", headers=headers)).status_code == 422
+
+
 async def test_csv_rows_over_several_lines(ingest: Ingest) -> None:
     rows = 'id,channel,text\n1,store,"Two\nlines"\n2,store,"open\n3,store,fine\n4,store\n'
     answer = await send(ingest, rows, CSV)

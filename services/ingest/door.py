@@ -5,6 +5,8 @@ quick way does not vouch for, a bus that is away) goes to the app behind with it
 say it.
 """
 
+import asyncio
+
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.ingest.directory import Directory, Source
@@ -25,6 +27,15 @@ _START: Message = {"type": "http.response.start", "status": 202, "headers": _HEA
 _END: Message = {"type": "http.response.body", "body": _BODY}
 
 
+class _Group:
+    """What goes out together: requests of one workspace that are read in one turn of the loop. `done` tells whether all
+    of it is durable."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.events: list[Ready] = []
+        self.done: asyncio.Future[bool] = loop.create_future()
+
+
 class Door:
     """An ASGI app before another one."""
 
@@ -32,6 +43,8 @@ class Door:
         self._directory = directory
         self._outlet = outlet
         self._behind = behind
+        self._groups: dict[str, _Group] = {}
+        self._sending: set[asyncio.Task[None]] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -61,12 +74,34 @@ class Door:
         record = source.quick.record(body, now, rfc3339(now), trace_onward(headers.get("traceparent")))
         if record is None:
             return False
-        try:
-            await self._outlet.send((Ready(source.origin.workspace, record),))
-        except Unavailable:
+        if not await asyncio.shield(self._out(Ready(source.origin.workspace, record))):
             return False
         child(ACCEPTED, source.origin.connector).inc()
         return True
+
+    def _out(self, event: Ready) -> asyncio.Future[bool]:
+        group = self._groups.get(event.workspace)
+        if group is None:
+            loop = asyncio.get_running_loop()
+            group = self._groups[event.workspace] = _Group(loop)
+            task = loop.create_task(self._send(event.workspace, group), name="door")
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+        group.events.append(event)
+        return group.done
+
+    async def _send(self, workspace: str, group: _Group) -> None:
+        """Runs when all that this turn of the loop has read is in the group."""
+        del self._groups[workspace]
+        try:
+            await self._outlet.send(group.events)
+        except Unavailable:
+            group.done.set_result(False)
+        except BaseException as error:
+            group.done.set_exception(error)
+            raise
+        else:
+            group.done.set_result(True)
 
 
 def _played_back(first: Message, receive: Receive) -> Receive:

@@ -99,11 +99,14 @@ def message_size(message: Message) -> int:
     return len(message.key) + len(message.value) + sum(len(name) + len(value) for name, value in message.headers)
 
 
-def refuse_oversized(messages: Sequence[Message]) -> None:
-    """Raise MessageTooLarge if any message is over the limit; both producers call it before they send anything."""
-    for message in messages:
-        if (size := message_size(message)) > MESSAGE_LIMIT_BYTES:
+def refuse_oversized(messages: Sequence[Message]) -> list[int]:
+    """The sizes of messages. Raises MessageTooLarge if any is over the limit; both producers call it before they send
+    anything."""
+    sizes = [message_size(message) for message in messages]
+    for message, size in zip(messages, sizes, strict=True):
+        if size > MESSAGE_LIMIT_BYTES:
             raise MessageTooLarge(f"a message of {size} bytes on {message.topic}; the limit is {MESSAGE_LIMIT_BYTES}")
+    return sizes
 
 
 class Producer(Protocol):

@@ -27,7 +27,7 @@ from aiokafka.errors import (
 
 from shared.bus.kafka.client import abandon_producer, ended_in_time, meet
 from shared.bus.partition import partition_of
-from shared.bus.port import BusUnavailable, Message, TopicPartition, message_size, refuse_oversized
+from shared.bus.port import BusUnavailable, Message, TopicPartition, refuse_oversized
 from shared.bus.security import PLAIN, Security
 from shared.core.errors import NotFound
 from shared.telemetry.logging import get_logger
@@ -167,16 +167,16 @@ class KafkaProducer:
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Return when every message is durable; MessageTooLarge: nothing sent, BusUnavailable: unknown."""
-        refuse_oversized(messages)
+        sizes = refuse_oversized(messages)
         deadline = asyncio.get_running_loop().time() + SEND_TIMEOUT_SECONDS
         batches: dict[_Batch, None] = {}
-        for message in messages:
+        for message, size in zip(messages, sizes, strict=True):
             lanes = self._topics.get(message.topic) or await self._learn(message.topic, deadline)
             while self._held >= HELD_BYTES:
                 await self._wait_for_room(deadline)
             if self._stopped:
                 raise BusUnavailable("the producer is stopped")
-            batches[self._append(lanes[_partition_of(message.key, len(lanes))], message)] = None
+            batches[self._append(lanes[_partition_of(message.key, len(lanes))], message, size)] = None
         for batch in batches:
             # shielded: who gives up waiting must not take the answer from the others of the batch
             if reason := await asyncio.shield(batch.done):
@@ -208,8 +208,8 @@ class KafkaProducer:
 
     # queueing
 
-    def _append(self, lane: _Lane, message: Message) -> _Batch:
-        size = message_size(message) + _RECORD_OVERHEAD_BYTES
+    def _append(self, lane: _Lane, message: Message, size: int) -> _Batch:
+        size += _RECORD_OVERHEAD_BYTES
         batch = lane.waiting[-1] if lane.waiting else None
         if batch is None or batch.size + size > BATCH_BYTES:
             loop = asyncio.get_running_loop()

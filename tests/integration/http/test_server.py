@@ -142,6 +142,25 @@ async def test_a_large_body_right_behind_its_head_is_no_large_head() -> None:
     assert again.startswith(b"HTTP/1.1 200")
 
 
+async def test_a_large_head_in_one_piece_is_refused_also_on_a_connection_that_was_used() -> None:
+    large = b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Long: " + b"x" * 20_000 + b"\r\n\r\n"
+    async with serving(sizes()) as port:
+        assert (await exchange(port, large)).startswith(b"HTTP/1.1 431")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(HEAD + b"Content-Length: 1\r\n\r\nx")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        writer.write(large)
+        assert b"HTTP/1.1 431" in await reader.read()
+        writer.close()
+
+
+async def test_a_large_body_and_the_next_head_may_come_in_one_piece() -> None:
+    first = HEAD + b"Content-Length: 100000\r\n\r\n" + b"x" * 100_000
+    async with serving(sizes()) as port:
+        answers = await exchange(port, first + HEAD, b"Connection: close\r\nContent-Length: 3\r\n\r\nabc")
+    assert answers.count(b"HTTP/1.1 200") == 2
+
+
 @pytest.mark.parametrize("start", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: "])
 async def test_a_head_that_never_ends_is_not_waited_for(start: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.3)

@@ -1,24 +1,27 @@
 """Bulk import: NDJSON or CSV line by line, in bounded memory, published in batches while it is read."""
 
+import asyncio
 import csv
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from starlette.requests import ClientDisconnect
 
 from services.ingest.canonical import Origin, Refused, event_of
 from services.ingest.decoding import clean_text, decode_json, invalid, text_of
-from services.ingest.outlet import Received
+from services.ingest.outlet import Outgoing, Ready
+from services.ingest.quick import QuickWay
 from services.ingest.service import IngestService
 from services.ingest.sources.base import place
 from services.ingest.sources.targets import Steps, target
-from shared.core.clock import utc_now
+from shared.core.clock import rfc3339, utc_now
 from shared.core.errors import Fault, InvalidInput, Unavailable
 
 LINE_LIMIT_BYTES = 64 * 1024
 # Large enough to share a commit, small enough that other requests hardly wait for its validation.
-_BATCH = 250
+_BATCH = 500
 MAX_REFUSALS = 100
 _MAX_FAULTS_PER_LINE = 10
 DELIMITERS = (",", ";", "\t")
@@ -206,53 +209,111 @@ async def run_import(
     """
     report = Report(max_refusals)
     lines = Lines(multiline=form.multiline)
-    batch: list[Received] = []
-
-    async def flush() -> None:
-        try:
-            await service.publish(batch)
-        except Unavailable as error:
-            raise Unavailable(
-                f"{error.detail}; {report.accepted} lines are accepted; send the file again, what is in is not doubled",
-                retry_after_seconds=error.retry_after_seconds,
-            ) from error
-        report.accepted += len(batch)
-        batch.clear()
+    reading = _Reading(form, origin, report, traceparent)
+    way_out = _WayOut(service, origin.connector, report)
 
     async def take(found: Iterator[tuple[int, bytes | None]]) -> None:
         for number, line in found:
-            event = _event(form, number, line, origin, report, traceparent)
+            event = reading.event(number, line)
             if event is not None:
-                batch.append(event)
-            if len(batch) >= _BATCH:
-                await flush()
+                way_out.batch.append(event)
+            if len(way_out.batch) >= _BATCH:
+                await way_out.flush()
 
     try:
         async for chunk in chunks:
             await take(lines.feed(chunk))
+        await take(lines.close())
     except ClientDisconnect:
-        await flush()  # what was read whole is kept; it is the same when it comes again
+        await way_out.close()  # what was read whole is kept; it is the same when it comes again
         raise
-    await take(lines.close())
-    await flush()
+    except BaseException:
+        way_out.give_up()
+        raise
+    await way_out.close()
     return report
 
 
-def _event(
-    form: Format, number: int, line: bytes | None, origin: Origin, report: Report, traceparent: str | None
-) -> Received | None:
-    if line is None:
-        report.refuse(number, [Fault("$", f"is longer than {LINE_LIMIT_BYTES // 1024} KiB")])
+class _WayOut:
+    """Publishes batches, one while the next is read."""
+
+    def __init__(self, service: IngestService, connector: str, report: Report) -> None:
+        self.batch: list[Outgoing] = []
+        self._service = service
+        self._connector = connector
+        self._report = report
+        self._under_way: asyncio.Task[int] | None = None
+
+    async def flush(self) -> None:
+        """Send the batch off once the one before is durable. Raises Unavailable with the counts so far."""
+        await self._landed()
+        batch, self.batch = self.batch, []
+        self._under_way = asyncio.create_task(self._publish(batch), name="import batch")
+
+    async def close(self) -> None:
+        """All of it is durable. Raises Unavailable."""
+        await self.flush()
+        await self._landed()
+
+    def give_up(self) -> None:
+        """Nobody waits any more."""
+        if self._under_way is not None:
+            self._under_way.cancel()
+
+    async def _publish(self, batch: list[Outgoing]) -> int:
+        await self._service.publish(batch, self._connector)
+        return len(batch)
+
+    async def _landed(self) -> None:
+        if self._under_way is None:
+            return
+        task, self._under_way = self._under_way, None
+        try:
+            self._report.accepted += await task
+        except Unavailable as error:
+            accepted = f"{self._report.accepted} lines are accepted"
+            raise Unavailable(
+                f"{error.detail}; {accepted}; send the file again, what is in is not doubled",
+                retry_after_seconds=error.retry_after_seconds,
+            ) from error
+
+
+class _Reading:
+    """Lines to events: those in the public form the quick way, once the whole way has met their like."""
+
+    def __init__(self, form: Format, origin: Origin, report: Report, traceparent: str | None) -> None:
+        self._form = form
+        self._origin = origin
+        self._report = report
+        self._traceparent = traceparent
+        self._quick = QuickWay(origin) if isinstance(form, Ndjson) else None
+
+    def event(self, number: int, line: bytes | None) -> Outgoing | None:
+        """The event of a line, or None: it is empty, or refused and counted. Raises BadHeader."""
+        if line is None:
+            self._report.refuse(number, [Fault("$", f"is longer than {LINE_LIMIT_BYTES // 1024} KiB")])
+            return None
+        now = utc_now()
+        if self._quick is not None:
+            record = self._quick.record(line, now, rfc3339(now), self._traceparent)
+            if record is not None:
+                return Ready(self._origin.workspace, record)
+        return self._whole(number, line, now) if line.strip() else None
+
+    def _whole(self, number: int, line: bytes, now: datetime) -> Outgoing | None:
+        try:
+            item = self._form.item(line)
+            if item is None:
+                return None
+            event = event_of(item, self._origin, now, traceparent=self._traceparent)
+        except BadHeader:
+            raise
+        except InvalidInput as error:
+            self._report.refuse(number, list(error.faults))
+        except Refused as refused:
+            self._report.refuse(number, refused.faults)
+        else:
+            if self._quick is not None:
+                self._quick.learn(line, event)
+            return event
         return None
-    if not line.strip():
-        return None
-    try:
-        item = form.item(line)
-        return None if item is None else event_of(item, origin, utc_now(), traceparent=traceparent)
-    except BadHeader:
-        raise
-    except InvalidInput as error:
-        report.refuse(number, list(error.faults))
-    except Refused as refused:
-        report.refuse(number, refused.faults)
-    return None

@@ -10,7 +10,7 @@ from services.ingest.canonical import Origin, Refused, event_of
 from services.ingest.cipher import Cipher
 from services.ingest.decoding import decode_json, invalid
 from services.ingest.directory import Directory, Source, source_of
-from services.ingest.outlet import BusOutlet, Received, SpoolingOutlet
+from services.ingest.outlet import BusOutlet, Outgoing, Received, SpoolingOutlet
 from services.ingest.purchases import purchase_of
 from services.ingest.sources.base import Answer, Parsed, Wanted
 from services.ingest.sources.fetching import Fetched, FetchingConnector
@@ -80,15 +80,15 @@ class IngestService:
                 faults += refused.faults[: _MAX_FAULTS - len(faults)]
         if faults:
             raise invalid(faults)
-        await self.publish(events)
+        await self.publish(events, origin.connector)
         return events
 
-    async def publish(self, events: Sequence[Received]) -> None:
-        """Make events of one workspace and type durable. Raises Unavailable; sending the same again is safe."""
+    async def publish(self, events: Sequence[Outgoing], connector: str) -> None:
+        """Make events of one workspace durable. Raises Unavailable; sending the same again is safe."""
         if not events:
             return
         await self._outlet.send(events)
-        ACCEPTED.labels(events[0].data.connector).inc(len(events))
+        ACCEPTED.labels(connector).inc(len(events))
 
     async def prove(self, key: str, message: Signed) -> Source:
         """The source that sent this. Raises Unauthenticated, the same for a wrong signature and an unknown source."""
@@ -122,7 +122,7 @@ class IngestService:
     async def deliver(self, source: Source, message: Signed, *, traceparent: str | None = None) -> Delivered:
         """Take a proven delivery. What cannot be understood is kept as a dead letter, raw."""
         parsed, events, error = _taken(source, message, traceparent)
-        await self.publish(events)
+        await self.publish(events, source.origin.connector)
         if source.quick is not None and len(events) == 1 and error is None:
             source.quick.learn(message.body, events[0])
         if parsed.wanted:

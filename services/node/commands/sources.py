@@ -63,7 +63,7 @@ def list_sources(workspace: Workspace = "main") -> None:
 @app.command()
 def test(
     name: Name,
-    url: source_test.Url = "http://127.0.0.1:8000",
+    url: source_test.Url = "http://127.0.0.1:8080",
     body: source_test.Body = None,
     workspace: Workspace = "main",
 ) -> None:

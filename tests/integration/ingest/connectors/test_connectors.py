@@ -1,6 +1,7 @@
 """The table: each connector has each case or says why it cannot, and each holds."""
 
 import json
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -71,6 +72,12 @@ def test_the_table_has_every_connector_and_each_case_is_there_or_explained() -> 
             case = getattr(cases, what)
             assert not isinstance(case, Lacks) or len(case.reason) > 10, (name, what)
         assert cases.first, f"{name}: the sample must give something"
+
+
+def test_the_index_of_the_pages_is_whole() -> None:
+    index = (PAGES / "README.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^\| \[(\w+)\]\(\1\.md\)", index, flags=re.MULTILINE)) == NAMES
+    assert sorted(page.stem for page in PAGES.glob("*.md")) == sorted(["README", *NAMES])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from services.ingest import repository, wants
@@ -40,13 +41,18 @@ _FIRST_RETRY_SECONDS = 5.0
 _LONGEST_SECONDS = 3600.0
 # An answer that is not understood is not asked for again at once: nothing will have changed.
 _UNREAD_ATTEMPTS = 4
+# Marks the cursor of a poller whose last answer was not understood: of several in a row the first is kept.
+_UNREAD = "unread"
 _CONCURRENCY = 20
 _IDLE_SECONDS = 1.0
 _LEAST_IDLE_SECONDS = 0.02
-_POLLERS_SECONDS = 2.0
+_POLLERS_SECONDS = 5.0
 # A credential for a while is asked for anew this long before its end.
 _ACCESS_MARGIN_SECONDS = 60.0
-_POLLERS = {name: one.polled for name, one in CONNECTORS.items() if isinstance(one, FetchingConnector) and one.polled}
+# What this process knows: those of a newer version are left to processes of that.
+_FETCHING = {name: one for name, one in CONNECTORS.items() if isinstance(one, FetchingConnector)}
+_CONNECTORS = list(_FETCHING)
+_POLLERS = {name: one.polled for name, one in _FETCHING.items() if one.polled}
 
 
 class Failed(Exception):
@@ -74,6 +80,7 @@ class Claim:
     lease: Mapping[str, Any]
     attempts: int
     age_seconds: float
+    changed_at: datetime
 
     @property
     def polled(self) -> bool:
@@ -150,7 +157,7 @@ class Fetcher:
         if len(self._calls) >= _CONCURRENCY:
             return _IDLE_SECONDS  # the end of a call wakes us
         async with self._database.glance() as reader:
-            seconds = await repository.next_fetch_seconds(reader)
+            seconds = await repository.next_fetch_seconds(reader, _CONNECTORS)
         return _IDLE_SECONDS if seconds is None else min(_IDLE_SECONDS, max(_LEAST_IDLE_SECONDS, seconds))
 
     async def _turn(self) -> bool:
@@ -174,12 +181,12 @@ class Fetcher:
     async def _claim(self, room: int) -> list[Claim]:
         """Each claim moves the source's next call on by its pace, for all processes."""
         claims: list[Claim] = []
-        pauses: list[tuple[str, str, float]] = []
+        pauses: list[tuple[str, str, datetime, float]] = []
         async with self._database.unit_of_work() as uow:
-            for row in await repository.claim(uow, room, self._lease_seconds):
+            for row in await repository.claim(uow, _CONNECTORS, room, self._lease_seconds):
                 claim = self._claimed(row)
                 pace = _LONGEST_SECONDS if claim is None else 60.0 / claim.settings.requests_per_minute
-                pauses.append((row.workspace, row.name, pace))
+                pauses.append((row.workspace, row.name, row.changed_at, pace))
                 if claim is None:
                     await repository.retry(uow, _lease(row), row.detail, 0.0)
                 else:
@@ -197,7 +204,8 @@ class Fetcher:
         if not isinstance(connector, FetchingConnector) or not isinstance(settings, FetchSettings):
             return None
         wanted = Wanted(row.object, row.detail)
-        return Claim(source, connector, settings, wanted, _lease(row), row.attempts, row.age_seconds)
+        lease = _lease(row)
+        return Claim(source, connector, settings, wanted, lease, row.attempts, row.age_seconds, row.changed_at)
 
     async def _fetch(self, claim: Claim) -> None:
         try:
@@ -255,8 +263,7 @@ class Fetcher:
         async with self._database.unit_of_work() as uow:
             for event in result.events:
                 uow.publish(event)
-            # Of unreadable answers in a row a poller keeps the first.
-            if result.error is not None and (result.fetched or not claim.polled or claim.attempts == 0):
+            if result.error is not None and (result.fetched or _UNREAD not in claim.wanted.detail):
                 await wants.park(uow, claim.source, claim.wanted, result.body, result.error, claim.attempts + 1)
             await self._go_on(uow, claim, result)
         connector = claim.source.origin.connector
@@ -272,9 +279,9 @@ class Fetcher:
         if fetched is not None and fetched.following is not None:
             await repository.go_on(uow, claim.lease, fetched.following, fetched.after_seconds)
         elif claim.polled:
-            again = claim.connector.restarted(claim.wanted)
+            again = {**claim.connector.restarted(claim.wanted).detail, _UNREAD: True}
             seconds = retry_seconds(max(claim.attempts, _UNREAD_ATTEMPTS))
-            await repository.retry(uow, claim.lease, again.detail, seconds)
+            await repository.retry(uow, claim.lease, again, seconds)
         else:
             await repository.done(uow, claim.lease)
 
@@ -282,7 +289,7 @@ class Fetcher:
         over = claim.age_seconds > GIVE_UP_SECONDS and not claim.polled
         async with self._database.unit_of_work() as uow:
             if failed.pause_seconds:
-                await repository.pause(uow, [(*claim.where, failed.pause_seconds)])
+                await repository.pause(uow, [(*claim.where, claim.changed_at, failed.pause_seconds)])
             if failed.outcome == "gone":
                 await repository.done(uow, claim.lease)
             elif over:

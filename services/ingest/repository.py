@@ -64,7 +64,7 @@ insert into wanted (workspace, source, object, detail)
 select :workspace, :source, one.object, one.detail
 from unnest(cast(:objects as text[]), cast(:details as json[])) as one (object, detail)
 on conflict (workspace, source, object) do update set detail = excluded.detail, version = wanted.version + 1"""
-# One of each source at a time: who has the source's row moves `fetch_after` on, which spaces the calls of all processes.
+# One of each source at a time: who has its row moves `fetch_after` on, which spaces the calls of all processes.
 _CLAIM = """
 with ready as (
     select source.workspace, source.name, next.object
@@ -74,7 +74,7 @@ with ready as (
           and due_at <= clock_timestamp() and (leased_until is null or leased_until <= clock_timestamp())
         order by due_at limit 1
     ) as next
-    where enabled and fetch_after <= clock_timestamp()
+    where enabled and fetch_after <= clock_timestamp() and connector = any(cast(:connectors as text[]))
     order by fetch_after limit :limit
     for no key update of source skip locked
 ), leased as (
@@ -86,26 +86,27 @@ with ready as (
 )
 select source.*, object, detail, attempts, version, claims, age_seconds
 from leased join source on source.workspace = leased.workspace and source.name = leased.source"""
+# A refusal of the old token must not hold up the new one.
 _PAUSE = """
 update source set fetch_after = greatest(fetch_after, clock_timestamp() + make_interval(secs => pause.seconds))
-from unnest(cast(:workspaces as text[]), cast(:names as text[]), cast(:seconds as float8[]))
-    as pause (workspace, name, seconds)
-where source.workspace = pause.workspace and source.name = pause.name"""
+from unnest(cast(:workspaces as text[]), cast(:names as text[]), cast(:times as timestamptz[]),
+            cast(:seconds as float8[])) as pause (workspace, name, changed_at, seconds)
+where source.workspace = pause.workspace and source.name = pause.name and source.changed_at = pause.changed_at"""
 _MINE = "workspace = :workspace and source = :source and object = :object and claims = :claims"
-_DONE = f"delete from wanted where {_MINE} and version = :version"
+_DONE = f"delete from wanted where {_MINE} and version = :version"  # noqa: S608 - words of ours
 _GO_ON = f"""
 update wanted set leased_until = null, attempts = 0, detail = cast(:detail as json),
     due_at = clock_timestamp() + make_interval(secs => :seconds),
     first_due_at = clock_timestamp() + make_interval(secs => :seconds)
-where {_MINE} and version = :version"""
+where {_MINE} and version = :version"""  # noqa: S608
 _ONCE_MORE = f"""
 update wanted set leased_until = null, attempts = 0, due_at = clock_timestamp(), first_due_at = clock_timestamp()
-where {_MINE} and version > :version"""
+where {_MINE} and version > :version"""  # noqa: S608
 _RETRY = f"""
 update wanted set leased_until = null, attempts = attempts + 1,
     detail = case when version = :version then cast(:detail as json) else detail end,
     due_at = clock_timestamp() + make_interval(secs => :seconds)
-where {_MINE}"""
+where {_MINE}"""  # noqa: S608
 _NEXT = """
 select extract(epoch from min(greatest(fetch_after, next.due_at)) - clock_timestamp())::float8
 from source cross join lateral (
@@ -114,7 +115,7 @@ from source cross join lateral (
       and (leased_until is null or leased_until <= clock_timestamp())
     order by due_at limit 1
 ) as next
-where enabled"""
+where enabled and connector = any(cast(:connectors as text[]))"""
 _POLLERS = "unnest(cast(:connectors as text[]), cast(:objects as text[])) as poller (connector, object)"
 _ADD_POLLERS = f"""
 insert into wanted (workspace, source, object, detail)
@@ -123,11 +124,11 @@ from source join {_POLLERS} on source.connector = poller.connector
 where enabled and not exists (
     select from wanted
     where wanted.workspace = source.workspace and wanted.source = source.name and wanted.object = poller.object)
-on conflict do nothing"""
+on conflict do nothing"""  # noqa: S608
 _DROP_POLLERS = f"""
 delete from wanted using source, {_POLLERS}
 where not source.enabled and source.connector = poller.connector
-  and wanted.workspace = source.workspace and wanted.source = source.name and wanted.object = poller.object"""
+  and wanted.workspace = source.workspace and wanted.source = source.name and wanted.object = poller.object"""  # noqa: S608
 
 
 async def want(uow: UnitOfWork, workspace: str, name: str, objects: Mapping[str, Mapping[str, Any]]) -> None:
@@ -138,17 +139,22 @@ async def want(uow: UnitOfWork, workspace: str, name: str, objects: Mapping[str,
     await uow.execute(_NOTIFY)
 
 
-async def claim(uow: UnitOfWork, limit: int, lease_seconds: float) -> Sequence[Row[Any]]:
-    """Lease what is due, at most one of each source: the columns of `source`, and object, detail, attempts, version,
-    claims and age_seconds, which count from its first due time. Call `pause` for each source in the same transaction."""
-    return (await uow.execute(_CLAIM, {"limit": limit, "lease_seconds": lease_seconds})).all()
+async def claim(uow: UnitOfWork, connectors: Sequence[str], limit: int, lease_seconds: float) -> Sequence[Row[Any]]:
+    """Lease what is due of these connectors, at most one of each source: the columns of `source`, and object, detail,
+    attempts, version, claims and age_seconds, which count from its first due time. Call `pause` for each source in the
+    same transaction."""
+    parameters = {"connectors": list(connectors), "limit": limit, "lease_seconds": lease_seconds}
+    return (await uow.execute(_CLAIM, parameters)).all()
 
 
-async def pause(uow: UnitOfWork, pauses: Iterable[tuple[str, str, float]]) -> None:
-    """Fetch nothing of a source for so many seconds: (workspace, name, seconds)."""
+async def pause(uow: UnitOfWork, pauses: Iterable[tuple[str, str, datetime, float]]) -> None:
+    """Fetch nothing of a source for so many seconds: (workspace, name, changed_at, seconds). Nothing happens to one
+    that was changed since."""
     if rows := sorted(pauses):
-        workspaces, names, seconds = zip(*rows, strict=True)
-        await uow.execute(_PAUSE, {"workspaces": list(workspaces), "names": list(names), "seconds": list(seconds)})
+        names = ("workspaces", "names", "times", "seconds")
+        await uow.execute(
+            _PAUSE, {name: list(column) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
+        )
 
 
 async def done(uow: UnitOfWork, lease: Mapping[str, Any]) -> None:
@@ -169,9 +175,9 @@ async def retry(uow: UnitOfWork, lease: Mapping[str, Any], detail: Mapping[str, 
     await uow.execute(_RETRY, {**lease, "detail": json.dumps(detail), "seconds": seconds})
 
 
-async def next_fetch_seconds(reader: Reader) -> float | None:
-    """Seconds until something may be fetched, negative where it may be now; None: nothing waits."""
-    seconds: float | None = await reader.scalar(_NEXT)
+async def next_fetch_seconds(reader: Reader, connectors: Sequence[str]) -> float | None:
+    """Seconds until something of these may be fetched, negative where it may be now; None: nothing waits."""
+    seconds: float | None = await reader.scalar(_NEXT, {"connectors": list(connectors)})
     return seconds
 
 

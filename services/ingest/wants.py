@@ -1,4 +1,4 @@
-"""What is to be fetched from vendors' APIs: stored before the vendor gets its answer, and kept where it cannot be had."""
+"""What is to be fetched from vendors' APIs: stored before the vendor gets its answer, kept where it cannot be had."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Connectors whose deliveries carry ids only, or that have no webhooks at all: what they ask for at the vendor's API."""
+"""Connectors whose deliveries carry ids only, or that have no webhooks: what they ask for at the vendor's API."""
 
 import re
 from collections.abc import Mapping

@@ -3,13 +3,15 @@ app secret (secondary sources). A GET with `hub.challenge` asks who is here; the
 
 Nothing carries a version, so an edit, a hiding or a removal has the time of its entry as revision. Instagram says that
 this is when the notification was sent; whether a repeated delivery has a new time is unverified. What the brand hides
-stays feedback, only no longer public. Older API versions have `sender_id` in place of `from`, and ids as numbers.
+stays feedback, only no longer public. Older API versions have `sender_id` in place of `from`, and ids as numbers. Of a
+mention on Instagram only ids are told: it is fetched (Graph API, `mentioned_comment` and `mentioned_media`).
 """
 
 import hmac
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from pydantic import Field
 
@@ -17,14 +19,22 @@ from services.ingest.decoding import invalid
 from services.ingest.sources import texts
 from services.ingest.sources.base import (
     Answer,
-    Connector,
     Parsed,
-    SourceSettings,
+    Wanted,
     json_object,
+    need_object,
     object_of,
     objects,
     skipped,
     word,
+)
+from services.ingest.sources.fetching import (
+    ApiUrl,
+    Fetched,
+    FetchingConnector,
+    FetchSettings,
+    Request,
+    answer_object,
 )
 from services.ingest.sources.mapping import FieldMap
 from services.ingest.sources.proof import Credential
@@ -52,20 +62,29 @@ _DIRECT = FieldMap({"id": "message.mid", "text": "message.text"})
 _CHANGES = {"edit": 1, "edited": 1, "unhide": 2, "hide": 3, "remove": 4}
 
 
-class MetaSettings(SourceSettings):
+_MENTIONED = {  # by what the webhook names: the field of the account, and what of it is asked for (documented)
+    "comment": ("mentioned_comment", "id,text,timestamp,username"),
+    "media": ("mentioned_media", "id,caption,timestamp,username,permalink"),
+}
+_DIGITS = re.compile(r"[0-9]{1,40}")
+
+
+class MetaSettings(FetchSettings):
     """`own_ids` are ids of the brand's pages, accounts and people: what they write is no feedback."""
 
     verify_token: str | None = Field(
         default=None, min_length=8, max_length=200, description="Default: the last part of the address."
     )
     own_ids: tuple[str, ...] = Field(default=(), description="Ids of your other pages and of your people.")
+    api_url: ApiUrl = "https://graph.facebook.com/v23.0"
+    requests_per_minute: float = Field(default=30, gt=0, le=6000, description="Most calls, for mentions on Instagram.")
 
 
-class Meta(Connector):
+class Meta(FetchingConnector):
     """An app's webhooks for pages and Instagram accounts."""
 
     name: ClassVar[str] = "meta"
-    settings: ClassVar[type[SourceSettings]] = MetaSettings
+    settings: ClassVar[type[MetaSettings]] = MetaSettings
     proof: ClassVar[Credential] = Scheme(header="X-Hub-Signature-256", prefix="sha256=")
     success: ClassVar[int] = 200
 
@@ -92,13 +111,39 @@ class Meta(Connector):
             for told in _told(entry, set(settings.own_ids)):
                 if isinstance(told, str):
                     parsed.skipped[told] += 1
+                elif isinstance(told, Wanted):
+                    parsed.wanted.append(told)
                 else:
                     parsed.items.append({"channel": _CHANNELS[about], **told, **settings.constants()})
         return parsed
 
+    def request(self, settings: MetaSettings, wanted: Wanted, token: str) -> Request:
+        """See FetchingConnector. The token stands in no address."""
+        field, asked = _MENTIONED[wanted.detail["kind"]]
+        query = urlencode({"fields": f"{field}.{wanted.detail['kind']}_id({wanted.object}){{{asked}}}"})
+        return Request(f"{settings.api_url}/{wanted.detail['user']}?{query}", {"Authorization": f"Bearer {token}"})
 
-def _told(entry: dict[str, Any], own: set[str]) -> Iterator[dict[str, Any] | str]:
-    """Items, and reasons of what is left out."""
+    def fetched(self, settings: MetaSettings, wanted: Wanted, body: bytes) -> Fetched:
+        """See FetchingConnector."""
+        field, _ = _MENTIONED[wanted.detail["kind"]]
+        said = need_object(answer_object(body).get(field), field)
+        item = {
+            "channel": "instagram",
+            "public": True,
+            **settings.constants(),
+            "id": wanted.object,
+            "kind": "message",
+            "occurred_at": said.get("timestamp"),
+            "text": said.get("text") or said.get("caption"),
+            "url": said.get("permalink"),
+            "customer": {"handle": texts.name(said.get("username"))},
+            "thread_id": wanted.detail.get("media"),
+        }
+        return Fetched(Parsed(items=[item]))
+
+
+def _told(entry: dict[str, Any], own: set[str]) -> Iterator[dict[str, Any] | Wanted | str]:
+    """Items, what is to be fetched, and reasons of what is left out."""
     page = _id(entry.get("id"))
     # Apps with the business login of Instagram get the change in the entry itself.
     changes = objects(entry.get("changes")) or ([entry] if "field" in entry else [])
@@ -108,7 +153,11 @@ def _told(entry: dict[str, Any], own: set[str]) -> Iterator[dict[str, Any] | str
     elif not changes and not messages:
         yield "other event"
     else:
-        yield from (_change(change, entry.get("time"), own | {page}) for change in changes)
+        for change in changes:
+            if word(change.get("field")) == "mentions":
+                yield _mention(page, object_of(change.get("value")))
+            else:
+                yield _change(change, entry.get("time"), own | {page})
         yield from (_message(message, page, own | {page}) for message in messages)
 
 
@@ -116,7 +165,7 @@ def _change(change: dict[str, Any], time: Any, own: set[str]) -> dict[str, Any] 
     field, value = word(change.get("field")), object_of(change.get("value"))
     kind, verb = word(value.get("item")), word(value.get("verb")) or "add"
     if field not in _MAPS:
-        return "mention to fetch" if field == "mentions" else "other field"
+        return "other field"
     if kind not in _MAPS[field]:
         return "other item"
     if verb != "add" and verb not in _CHANGES:
@@ -130,6 +179,15 @@ def _change(change: dict[str, Any], time: Any, own: set[str]) -> dict[str, Any] 
         "ratings": _ratings(value) if kind == "rating" and verb != "remove" else [],
     }
     return _item(item, _MAPS[field][kind], value, verb, time)
+
+
+def _mention(user: str, value: dict[str, Any]) -> Wanted | str:
+    """Of the account `user`, in a comment or in the text of a post: only ids are told."""
+    comment, media = _id(value.get("comment_id")), _id(value.get("media_id"))
+    name, kind = (comment, "comment") if comment else (media, "media")
+    if not _DIGITS.fullmatch(user) or not _DIGITS.fullmatch(name):
+        return "other item"
+    return Wanted(name, {"kind": kind, "user": user, "media": media or None})
 
 
 def _message(message: dict[str, Any], page: str, own: set[str]) -> dict[str, Any] | str:

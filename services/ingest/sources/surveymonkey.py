@@ -1,5 +1,5 @@
-"""SurveyMonkey responses. Signature: `Sm-Signature` = base64 HMAC-SHA1 over the raw body, with `<client id>&<secret>` as
-the key. A HEAD asks who is here.
+"""SurveyMonkey responses. Signature: `Sm-Signature` = base64 HMAC-SHA1 over the raw body, the key is
+`<client id>&<secret>`. A HEAD asks who is here.
 
 Deliveries carry ids only; the response is fetched with its questions (`…/details?simple=true`, API v3). An answer on a
 scale is `choice_metadata.weight`, except where the label of the choice is itself a number: the weights of NPS questions
@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from services.ingest.decoding import invalid
+from services.ingest.sources import texts
 from services.ingest.sources.base import (
     Answer,
     Parsed,
@@ -36,17 +37,11 @@ from services.ingest.sources.mapping import FieldMap
 from services.ingest.sources.proof import Credential
 from services.ingest.sources.revisions import millis_of
 from services.ingest.sources.survey import Question, Response, SurveySettings
-from services.ingest.sources.texts import without_tags
 from shared.auth.signatures import Scheme, Signed
 from shared.core.errors import Fault
 
 _ANSWERED = {"response_completed", "response_updated"}
-_RESPONDENT = FieldMap(
-    {
-        "customer.email": "metadata.contact.email.value",
-        "language": "metadata.respondent.language.value",
-    }
-)
+_CONTACT = FieldMap({"customer.email": "metadata.contact.email.value"})
 
 
 class SurveyMonkeySettings(FetchSettings, SurveySettings):
@@ -105,7 +100,9 @@ class SurveyMonkey(FetchingConnector):
         if found.get("response_status") != "completed":
             return Fetched(skipped("response not complete"))
         response = Response(settings)
-        _RESPONDENT.fill(response.fields, found)
+        _CONTACT.fill(response.fields, found)
+        said_in = object_of(object_of(found.get("metadata")).get("respondent")).get("language")
+        response.fields.setdefault("language", texts.language(object_of(said_in).get("value")))
         response.hidden(found.get("custom_variables"))
         for page in objects(need_list(found.get("pages"), "pages")):
             for question in objects(page.get("questions")):
@@ -130,7 +127,7 @@ class SurveyMonkey(FetchingConnector):
 
 def _answer(response: Response, question: dict[str, Any]) -> None:
     """Take the answers to one question."""
-    name, title = str(question.get("id")), without_tags(word(question.get("heading")))
+    name, title = str(question.get("id")), texts.without_tags(word(question.get("heading")))
     chosen: list[str] = []
     for answer in objects(question.get("answers")):
         value, kind = _value(answer)

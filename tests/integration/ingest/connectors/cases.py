@@ -39,12 +39,12 @@ class Sent:
 
 @dataclass(frozen=True)
 class Got:
-    """An answer of the vendor's API to `wanted`, and the events that it must give, as in Sent. `following` is the detail
-    with which the same must be fetched again, None where it does not matter."""
+    """An answer of the vendor's API to `wanted`, and the events that it must give, as in Sent. `following` is the
+    detail with which the same must be fetched again, None where it does not matter."""
 
     body: Any
     events: tuple[Mapping[str, Any], ...] = ()
-    wanted: Wanted = Wanted("1")
+    wanted: Wanted = field(default_factory=lambda: Wanted("1"))
     following: Mapping[str, Any] | None = None
 
 

@@ -1,7 +1,7 @@
 from typing import Any
 
-from services.ingest.sources.base import Answer
-from tests.integration.ingest.connectors.cases import Cases, Handshake, Sent, Vector
+from services.ingest.sources.base import Answer, Wanted
+from tests.integration.ingest.connectors.cases import Cases, Got, Handshake, Sent, Vector
 
 PAGE, NORA, TEXT = "102233445566778", "7034512289901234", "The lamp came nine days late and the shade was cracked."
 VALUE = {
@@ -93,12 +93,38 @@ REVIEWED = {
 }
 RECOMMENDED = {"metric": "rating", "value": 1.0, "scale_min": 0.0, "scale_max": 1.0, "formula": "mean"}
 ADVISED_AGAINST = {**RECOMMENDED, "value": 0.0}
+USER, COMMENT, MEDIA = "17841400008460056", "17887498072083520", "17976543987000001"
+IN_A_COMMENT = Wanted(COMMENT, {"kind": "comment", "user": USER, "media": MEDIA})
+IN_A_POST = Wanted(MEDIA, {"kind": "media", "user": USER, "media": MEDIA})
+MENTION = {
+    "kind": "message",
+    "channel": "instagram",
+    "public": True,
+    "thread_id": MEDIA,
+    "sensitive.text": TEXT,
+    "sensitive.handle": "nora_w",
+    "occurred_at": "2026-03-10T09:14:52Z",
+}
+SAID = {"timestamp": "2026-03-10T09:14:52+0000", "username": "nora_w"}
+LINK = "https://www.instagram.com/p/ABC/"
 INSTAGRAM_ENTRY = {"id": "17841400008460056", "time": 1773134093, **instagram()["entry"][0]["changes"][0]}
 
 CASES = Cases(
     settings={"own_ids": ["7000000000000001"]},
     first=(FIRST,),
+    deliveries={
+        "a mention in a comment": (Sent(instagram("mentions", comment_id=COMMENT, media_id=MEDIA)), IN_A_COMMENT),
+        "a mention in a post": (Sent(instagram("mentions", media_id=MEDIA)), IN_A_POST),
+    },
     samples={
+        "what the comment says": Got(
+            {"mentioned_comment": {"id": COMMENT, "text": TEXT, **SAID}, "id": USER}, (MENTION,), IN_A_COMMENT
+        ),
+        "what the post says": Got(
+            {"mentioned_media": {"id": MEDIA, "caption": TEXT, "permalink": LINK, **SAID}, "id": USER},
+            ({**MENTION, "sensitive.url": LINK},),
+            IN_A_POST,
+        ),
         "an older version": Sent(
             change(without="from", sender_id=7034512289901234, sender_name="Nora Whitfield"), (FIRST,)
         ),
@@ -164,7 +190,6 @@ CASES = Cases(
         "other event": Sent(body({"id": PAGE, "time": 1773134093, "standby": []})),
         "own message": Sent(direct(is_echo=True)),
         "test event": Sent(body(entry(VALUE, page="0"))),
-        "mention to fetch": Sent(instagram("mentions", comment_id="17887498072083520")),
     },
     handshakes=(
         Handshake(
@@ -178,5 +203,7 @@ CASES = Cases(
         Sent({"object": "page", "entry": []}),
         Sent(body(entry({**VALUE, "comment_id": None}))),
         Sent(change(verb="remove", time=None)),
+        Got({"id": USER}, (), IN_A_COMMENT),
+        Got({"mentioned_comment": {"id": COMMENT, **SAID}}, (), IN_A_COMMENT),
     ),
 )

@@ -74,7 +74,7 @@ CASES = Cases(
     vector=Vector(
         secret="sm-secret-0123456789",
         body=b'{"event_type":"response_completed"}',
-        headers={"Sm-Apikey": "lale-client", "Sm-Signature": "nEwk+sRxnMjcqmmtNI5CFYWmHrw="},
+        headers={"Sm-Signature": "nEwk+sRxnMjcqmmtNI5CFYWmHrw="},
     ),
     edit=(Got(ANSWER, (FIRST,), WANTED), Got(CHANGED, ({"sensitive.text": "It is here now."},), WANTED)),
     delete=(Got(ANSWER, (FIRST,), WANTED), Sent(DELETED, ({"removed": True, "survey.id": "843721"},))),

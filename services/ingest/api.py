@@ -14,6 +14,7 @@ from services.ingest.canonical import Origin, event_of
 from services.ingest.documented import NO_KEY, NO_ROLE, TOO_LARGE, UNAVAILABLE, problems
 from services.ingest.endpoints import ItemsEndpoint, SourceEndpoint, counted, refuse_encoded
 from services.ingest.errors import UnsupportedMediaType
+from services.ingest.fairness import Fairness
 from services.ingest.importing import MAX_REFUSALS, Csv, Format, Ndjson, run_import
 from services.ingest.inputs import FeedbackIn
 from services.ingest.invitations import InvitationIn, invitation_of
@@ -76,19 +77,21 @@ class ImportReport(BaseModel):
     refusals_cut: bool
 
 
-def routes(service: IngestService, admin: SourceAdmin, authenticator: Authenticator) -> APIRouter:
+def routes(service: IngestService, admin: SourceAdmin, fairness: Fairness, authenticator: Authenticator) -> APIRouter:
     """The router of ingest."""
     router = APIRouter(tags=["ingest"])
     hot: dict[str, Callable[..., Any]] = {
-        "/v1/feedback": ItemsEndpoint(service, authenticator, "/v1/feedback", event_of, "feedback_id"),
-        "/v1/invitations": ItemsEndpoint(service, authenticator, "/v1/invitations", invitation_of, "invitation_id"),
+        "/v1/feedback": ItemsEndpoint(service, fairness, authenticator, "/v1/feedback", event_of, "feedback_id"),
+        "/v1/invitations": ItemsEndpoint(
+            service, fairness, authenticator, "/v1/invitations", invitation_of, "invitation_id"
+        ),
         "/v1/sources/{key}": SourceEndpoint(service),
     }
     for path, endpoint in hot.items():
         methods = ["POST", "GET", "OPTIONS"] if path.startswith("/v1/sources/") else ["POST"]
         router.routes.append(Route(path, endpoint, methods=methods, include_in_schema=False))  # GET has HEAD with it
     _describe_hot_routes(router)
-    _add_import(router, service, authenticator)
+    _add_import(router, service, fairness, authenticator)
     source_api.add_routes(router, service, admin, authenticator)
     return router
 
@@ -170,7 +173,7 @@ def _describe_hot_routes(router: APIRouter) -> None:
         raise NotImplementedError("answered by SourceEndpoint, which is routed first")
 
 
-def _add_import(router: APIRouter, service: IngestService, authenticator: Authenticator) -> None:
+def _add_import(router: APIRouter, service: IngestService, fairness: Fairness, authenticator: Authenticator) -> None:
     text_body = {"schema": {"type": "string"}}
 
     @router.post(
@@ -210,6 +213,7 @@ def _add_import(router: APIRouter, service: IngestService, authenticator: Authen
         ] = MAX_REFUSALS,
     ) -> Response:
         with counted("import"), span("POST /v1/feedback/import", request.headers.get("traceparent")):
+            fairness.admit(principal.workspace)
             refuse_encoded(request.headers)
             form, name = _format(format, request.headers.get("content-type", ""))
             origin = Origin(principal.workspace, "import", name)

@@ -8,6 +8,7 @@ from services.ingest.cipher import cipher_of
 from services.ingest.config import IngestSettings
 from services.ingest.directory import Directory
 from services.ingest.door import Door
+from services.ingest.fairness import Fairness
 from services.ingest.fetching import Fetcher
 from services.ingest.outlet import BusOutlet, SpoolingOutlet
 from services.ingest.service import IngestService, mender
@@ -25,25 +26,27 @@ def build(settings: IngestSettings) -> Service:
     composition = Composition(settings, "ingest", needs_bus=not own_bus)
     cipher = cipher_of(settings.secrets_key, settings.data_dir)
     directory = Directory(composition.database, cipher)
-    outlet = BusOutlet(composition.producer)
-    spool = SpoolingOutlet(outlet, composition.database, composition.wakeups.on("spool"))
-    ingest = IngestService(spool if own_bus else outlet, composition.database, directory)
+    to_bus = BusOutlet(composition.producer)
+    spool = SpoolingOutlet(to_bus, composition.database, composition.wakeups.on("spool"))
+    outlet = spool if own_bus else to_bus
+    ingest = IngestService(outlet, composition.database, directory)
     admin = SourceAdmin(composition.database, cipher)
+    fairness = Fairness(settings.ingest_requests_per_second, settings.ingest_in_flight)
     client = OutboundClient(allow_private=settings.outbound_allow_private)
 
     async def bus() -> None:
         await composition.bus.offsets(FEEDBACK_RECEIVED.name)
 
-    composition.route(routes(ingest, admin, composition.authenticator))
+    composition.route(routes(ingest, admin, fairness, composition.authenticator))
     mend = mender(cipher)
     composition.mend({dead_letter_origin(name): mend for name in CONNECTORS})
     composition.check("ingest sources", directory.check)
     composition.check("ingest bus", spool.check(bus) if own_bus else bus)
     if own_bus:
         composition.run(spool)
-    composition.run(Fetcher(composition.database, cipher, client, composition.wakeups.on("wanted")))
+    composition.run(Fetcher(composition.database, cipher, client, outlet, composition.wakeups.on("wanted")))
     service = composition.service()
-    service.fronts.append(partial(Door, directory, spool if own_bus else outlet))
+    service.fronts.append(partial(Door, directory, outlet, fairness))
     service.start.append(directory.load)
     service.close += [directory.stop, client.close]
     if own_bus:

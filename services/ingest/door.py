@@ -1,8 +1,8 @@
 """In front of the app: deliveries that the quick way takes, from their bytes to the 202.
 
-Nothing is refused here. Whatever is not plain (an unknown source, a wrong signature, a body in pieces, one that the
-quick way does not vouch for, a bus that is away) goes to the app behind with its body played back, which knows how to
-say it.
+It refuses only for lack of room (fairness.py), before a body is read. Whatever is not plain (an unknown source, a wrong
+signature, a body in pieces, one that the quick way does not vouch for, a bus that is away) goes to the app behind with
+its body played back, which knows how to say it.
 """
 
 import asyncio
@@ -11,15 +11,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.ingest.directory import Directory, Source
 from services.ingest.endpoints import TEST_HEADER, headers_of
+from services.ingest.fairness import Fairness
 from services.ingest.outlet import BusOutlet, Ready, SpoolingOutlet
 from services.ingest.sources.proof import proven
 from shared.auth.signatures import Signed
 from shared.core.clock import rfc3339, utc_now
-from shared.core.errors import Unavailable
-from shared.telemetry.metrics import ACCEPTED, child
+from shared.core.errors import TooManyRequests, Unavailable
+from shared.http.problems import problem_of
+from shared.telemetry.metrics import ACCEPTED, REFUSED, child
 from shared.telemetry.tracing import is_watched, trace_onward
 
 _PATH = "/v1/sources/"
+_TAKEN = ("/v1/feedback", "/v1/invitations", _PATH)
 _LARGEST = 64 * 1024
 _BODY = b'{"accepted":1,"parked":0,"skipped":{}}'
 _HEADERS = [(b"content-type", b"application/json"), (b"content-length", str(len(_BODY)).encode())]
@@ -39,9 +42,12 @@ class _Group:
 class Door:
     """An ASGI app before another one."""
 
-    def __init__(self, directory: Directory, outlet: BusOutlet | SpoolingOutlet, behind: ASGIApp) -> None:
+    def __init__(
+        self, directory: Directory, outlet: BusOutlet | SpoolingOutlet, fairness: Fairness, behind: ASGIApp
+    ) -> None:
         self._directory = directory
         self._outlet = outlet
+        self._fairness = fairness
         self._behind = behind
         self._groups: dict[str, _Group] = {}
         self._sending: set[asyncio.Task[None]] = set()
@@ -49,11 +55,20 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         path = scope.get("path", "")
-        if not path.startswith(_PATH) or scope.get("method") != "POST" or is_watched():
+        if scope.get("method") != "POST" or not path.startswith(_TAKEN):
             await self._behind(scope, receive, send)
             return
-        source = self._directory.find(path[len(_PATH) :])
-        if source is None or source.quick is None:
+        source = self._directory.find(path[len(_PATH) :]) if path.startswith(_PATH) else None
+        try:
+            with self._fairness.room():
+                if source is not None:
+                    self._fairness.admit(source.origin.workspace)  # of keys the app knows the workspace
+                await self._let_in(source, scope, receive, send)
+        except (TooManyRequests, Unavailable) as error:
+            await _refuse(source, error, scope, receive, send)
+
+    async def _let_in(self, source: Source | None, scope: Scope, receive: Receive, send: Send) -> None:
+        if source is None or source.quick is None or is_watched():
             await self._behind(scope, receive, send)
             return
         first = await receive()
@@ -102,6 +117,19 @@ class Door:
             raise
         else:
             group.done.set_result(True)
+
+
+async def _refuse(
+    source: Source | None, error: TooManyRequests | Unavailable, scope: Scope, receive: Receive, send: Send
+) -> None:
+    """Before the body is read, so the connection cannot be used again."""
+    connector = "source" if source is None else source.origin.connector
+    if isinstance(error, TooManyRequests) and source is not None and source.connector.busy != error.status:
+        error = Unavailable(error.detail, retry_after_seconds=error.retry_after_seconds)
+    child(REFUSED, connector, str(error.status)).inc()
+    response = problem_of(error)
+    response.headers["Connection"] = "close"
+    await response(scope, receive, send)
 
 
 def _played_back(first: Message, receive: Receive) -> Receive:

@@ -16,6 +16,7 @@ from starlette.types import Message, Receive, Scope, Send
 from services.ingest.canonical import Origin
 from services.ingest.decoding import invalid
 from services.ingest.errors import UnsupportedMediaType
+from services.ingest.fairness import Fairness
 from services.ingest.outlet import Received
 from services.ingest.service import IngestService
 from services.ingest.sources.base import Answer
@@ -37,21 +38,24 @@ class ItemsEndpoint:
     def __init__(
         self,
         service: IngestService,
+        fairness: Fairness,
         authenticator: Authenticator,
         path: str,
         make: Callable[..., Received],
         subject: str,
     ) -> None:
         self._service = service
+        self._fairness = fairness
         self._principal = authenticator.require(Role.CHANNEL, Role.OPERATOR)
         self._span = f"POST {path}"
         self._make = make
         self._subject = subject
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
+        """One request. Raises ClientDisconnect."""
         with counted("api"):
             principal = await self._principal(Request(scope))
+            self._fairness.admit(principal.workspace)
             headers = headers_of(scope)
             body = await body_of(headers, receive)
             with span(self._span, headers.get("traceparent")):

@@ -17,7 +17,7 @@ from typing import Any
 from services.ingest import repository, wants
 from services.ingest.cipher import Cipher
 from services.ingest.directory import Source, source_of
-from services.ingest.outlet import Received
+from services.ingest.outlet import BusOutlet, Received, SpoolingOutlet
 from services.ingest.service import fetched_by
 from services.ingest.sources import CONNECTORS
 from services.ingest.sources.base import Wanted
@@ -113,6 +113,7 @@ class Fetcher:
         database: Database,
         cipher: Cipher,
         client: OutboundClient,
+        outlet: BusOutlet | SpoolingOutlet,
         wakeup: asyncio.Event,
         *,
         lease_seconds: float = LEASE_SECONDS,
@@ -120,6 +121,7 @@ class Fetcher:
         self._database = database
         self._cipher = cipher
         self._client = client
+        self._outlet = outlet
         self._wakeup = wakeup
         self._lease_seconds = lease_seconds
         self._calls: set[asyncio.Task[None]] = set()
@@ -216,6 +218,9 @@ class Fetcher:
             return
         self._refused.discard(claim.where)
         result = await asyncio.to_thread(_read, claim, body)
+        if result.events:
+            # Before it is recorded: fetched again after a crash, the events have the same ids.
+            await through_outage(lambda: self._outlet.send(result.events), stopping=self._stopping)
         await through_outage(lambda: self._record(claim, result), stopping=self._stopping)
 
     async def _body(self, claim: Claim) -> bytes:
@@ -261,8 +266,6 @@ class Fetcher:
 
     async def _record(self, claim: Claim, result: Result) -> None:
         async with self._database.unit_of_work() as uow:
-            for event in result.events:
-                uow.publish(event)
             if result.error is not None and (result.fetched or _UNREAD not in claim.wanted.detail):
                 await wants.park(uow, claim.source, claim.wanted, result.body, result.error, claim.attempts + 1)
             await self._go_on(uow, claim, result)

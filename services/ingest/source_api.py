@@ -52,6 +52,17 @@ class SourceIn(BaseModel):
     connector: str = Field(examples=["typeform"], description=f"One of {', '.join(CONNECTORS)}.")
     settings: dict[str, Any] = Field(default_factory=dict, description="As the connector's page says.")
     secret: str | None = Field(default=None, description="The vendor's, where the vendor makes it; else one is made.")
+    token: str | None = Field(
+        default=None, description="The credential of the vendor's API, for connectors that fetch."
+    )
+
+
+class TokenIn(BaseModel):
+    """The credential of the vendor's API."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    token: str = Field(repr=False)
 
 
 class SettingsIn(BaseModel):
@@ -132,7 +143,12 @@ def _add_changes(router: APIRouter, admin: SourceAdmin, operator: Any) -> None:
     )
     async def add_source(principal: operator, source: SourceIn) -> SecretOut:
         made = await admin.add(
-            principal.workspace, source.name, source.connector, source.settings, secret=source.secret
+            principal.workspace,
+            source.name,
+            source.connector,
+            source.settings,
+            secret=source.secret,
+            token=source.token,
         )
         return _secret(made)
 
@@ -182,6 +198,17 @@ def _add_secrets(router: APIRouter, admin: SourceAdmin, operator: Any) -> None:
         return _secret(await admin.rotate(principal.workspace, name, secret=wanted.secret))
 
     @router.post(
+        "/v1/sources/{name:path}/token",
+        status_code=204,
+        summary="The credential of the vendor's API",
+        description="For connectors that fetch; what waits for it is fetched at once. Sealed, and never shown. Needs "
+        "the role operator.",
+        responses={**refusals, **problems(status_422="The connector calls no API, or the token has no such form.")},
+    )
+    async def set_token(principal: operator, name: Name, wanted: TokenIn) -> None:
+        await admin.set_token(principal.workspace, name, wanted.token)
+
+    @router.post(
         "/v1/sources/{name:path}/retire",
         summary="Make every secret but the newest useless",
         description="Needs the role operator.",
@@ -195,8 +222,8 @@ def _add_test(router: APIRouter, service: IngestService, admin: SourceAdmin, ope
     @router.post(
         "/v1/sources/{name:path}/test",
         summary="Try a source with the vendor's sample",
-        description="The sample is signed with the newest secret, verified and read as a delivery is; the answer is what "
-        "would be published. Nothing is. Needs the role operator.",
+        description="The sample is signed with the newest secret, verified and read as a delivery is; the answer is "
+        "what would be published. Nothing is. Needs the role operator.",
         responses=problems(
             status_401=NO_KEY,
             status_403=NO_ROLE,

@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from shared.core.errors import CloseloopError, TooManyRequests, Unavailable
 from shared.db.database import is_outage
@@ -71,7 +72,13 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(CloseloopError, _ours)  # type: ignore[arg-type]
     app.add_exception_handler(RequestValidationError, _invalid)  # type: ignore[arg-type]
     app.add_exception_handler(HTTPException, _http)  # type: ignore[arg-type]
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unforeseen)
+
+
+async def _gone(_: Request, __: Exception) -> Response:
+    """The client left before its request was whole: nobody is there to be told, and nothing is wrong with us."""
+    return Response(status_code=499)
 
 
 async def _ours(_: Request, error: CloseloopError) -> JSONResponse:

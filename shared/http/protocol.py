@@ -8,6 +8,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_BYTES = 16 * 1024
 # Also for the first byte of a connection; between requests uvicorn's own keep-alive timeout holds.
 HEAD_SECONDS = 5.0
+# A body may take its time (an import takes minutes), but from here on it must have come at least so quickly.
+BODY_SECONDS = 20.0
+BODY_BYTES_A_SECOND = 1024
 _END_OF_HEAD = b"\r\n\r\n"
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/problem+json\r\n"
@@ -23,6 +26,8 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _requests = 0
     _head_began: float | None = None
+    _body_began: float | None = None
+    _body_bytes = 0
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -40,6 +45,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Parse what may be parsed: of a head at most HEAD_BYTES, in however many pieces it comes."""
         if not self._awaits_head:
+            self._body_bytes += len(data)
             super().data_received(data)
             return
         room = HEAD_BYTES - self._head_bytes
@@ -59,18 +65,23 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole."""
         self._awaits_head, self._head_began = False, None
+        self._body_began, self._body_bytes = self.loop.time(), 0
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """The body is whole: another head may follow."""
         super().on_message_complete()
-        self._awaits_head, self._head_bytes = True, 0
+        self._awaits_head, self._head_bytes, self._body_began = True, 0, None
         self._requests += 1
 
     def _look(self) -> None:
-        """A head that is under way for HEAD_SECONDS ends its connection; looked at once in that time."""
-        waited = 0.0 if self._head_began is None else self.loop.time() - self._head_began
-        if waited >= HEAD_SECONDS:
+        """A head that is under way for HEAD_SECONDS ends its connection, and so does a body that drips; looked at once
+        in that time."""
+        now = self.loop.time()
+        waited = 0.0 if self._head_began is None else now - self._head_began
+        body = 0.0 if self._body_began is None else now - self._body_began
+        drips = body >= BODY_SECONDS and self._body_bytes < body * BODY_BYTES_A_SECOND and not self.flow.read_paused
+        if waited >= HEAD_SECONDS or drips:
             self.transport.abort()
         else:
             self._deadline = self.loop.call_later(HEAD_SECONDS - waited, self._look)

@@ -90,6 +90,7 @@ class Connector:
     `name` stands in `sources add` and in events, `proof` says how deliveries prove where they come from, `success` is
     the status of the answer to a delivery that was taken. `reads` are the headers that `parse` needs beside
     Content-Type (`ce-` means all that begin so): they are kept with a dead letter. Signatures and tokens are not.
+    `busy` is the status for a workspace over its rate.
     """
 
     name: ClassVar[str]
@@ -97,6 +98,7 @@ class Connector:
     proof: ClassVar[Credential]
     success: ClassVar[int] = 202
     reads: ClassVar[tuple[str, ...]] = ()
+    busy: ClassVar[int] = 429
 
     def credential(self, settings: Any) -> Credential:
         """How deliveries of a source prove where they come from."""

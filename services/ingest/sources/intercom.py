@@ -54,6 +54,7 @@ class Intercom(Connector):
     """A workspace."""
 
     name: ClassVar[str] = "intercom"
+    busy: ClassVar[int] = 503  # of a 429 it drops what it throttles
     settings: ClassVar[type[SourceSettings]] = IntercomSettings
     proof: ClassVar[Credential] = Scheme(header="X-Hub-Signature", digest="sha1", prefix="sha1=")
 

@@ -60,8 +60,8 @@ def list_sources(workspace: Workspace = "main") -> None:
     table(("NAME", "CONNECTOR", "PATH", "STATE", "SECRETS", "MADE"), rows, empty)
 
 
-@app.command()
-def test(
+@app.command("test")
+def try_out(
     name: Name,
     url: source_test.Url = "http://127.0.0.1:8080",
     body: source_test.Body = None,

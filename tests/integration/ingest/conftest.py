@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from services.ingest.admin import SourceAdmin, SourceSecret
 from services.ingest.app import build
@@ -42,6 +43,7 @@ class Ingest:
     url: str
     service: Service
     app: FastAPI
+    door: ASGIApp
     client: httpx.AsyncClient
     database: Database
     admin: SourceAdmin
@@ -124,10 +126,11 @@ async def running_ingest(url: str, folder: Path, bus_url: str = "postgres") -> A
             key_id=key.id, workspace=WORKSPACE, name=role.value, roles=[role.value], secret_hash=key.secret_hash
         )
     admin = SourceAdmin(database, cipher_of(settings.secrets_key, settings.data_dir))
-    transport = httpx.ASGITransport(app=fronted(app, [service]), raise_app_exceptions=False)
+    door = fronted(app, [service])
+    transport = httpx.ASGITransport(app=door, raise_app_exceptions=False)
     try:
         async with httpx.AsyncClient(transport=transport, base_url="http://ingest") as client:
-            yield Ingest(url, service, app, client, database, admin, bus, keys)
+            yield Ingest(url, service, app, door, client, database, admin, bus, keys)
     finally:
         for close in reversed(service.close):
             await close()

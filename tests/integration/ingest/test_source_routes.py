@@ -104,6 +104,7 @@ async def test_the_test_header_needs_the_signature_like_any_delivery(ingest: Ing
         ("POST", "/v1/sources", {"name": "api", "connector": "slack"}, 422),
         ("POST", "/v1/sources/nobody/rotate", {}, 404),
         ("POST", "/v1/sources/nobody/retire", None, 404),
+        ("POST", "/v1/sources/nobody/token", {"token": "x" * 20}, 404),
         ("POST", "/v1/sources/nobody/disable", None, 404),
         ("POST", "/v1/sources/nobody/enable", None, 404),
         ("POST", "/v1/sources/nobody/test", None, 404),
@@ -116,6 +117,17 @@ async def test_what_is_wrong_is_told(shared_ingest: Ingest, method: str, path: s
     assert answer.json()["detail"]
     for role in ("channel", "manager", "agent"):
         assert (await call(shared_ingest, method, path, body, role=role)).status_code == 403
+
+
+async def test_a_token_is_sealed_and_never_shown(ingest: Ingest) -> None:
+    secret = {"token": "sm-token-0123456789"}
+    made = await add(ingest, "surveymonkey", settings={"client_id": "c"}, **secret)
+    assert (await call(ingest, "POST", "/v1/sources/vendor/token", {"token": "sm-token-9876543210"})).status_code == 204
+    listed = (await call(ingest, "GET", "/v1/sources")).text
+    assert "sm-token" not in json.dumps(made) + listed
+    await add(ingest, "slack", "no-api")
+    refused = await call(ingest, "POST", "/v1/sources/no-api/token", secret)
+    assert (refused.status_code, refused.json()["faults"][0]["path"]) == (422, "token")
 
 
 async def test_a_name_is_taken_once(ingest: Ingest) -> None:

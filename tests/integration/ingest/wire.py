@@ -15,7 +15,7 @@ async def served(ingest: Ingest) -> AsyncIterator[int]:
     """The port of a real server."""
     listener = listen("127.0.0.1", 0)
     port: int = listener.getsockname()[1]
-    server = HttpServer(ingest.app, listener)
+    server = HttpServer(ingest.door, listener)
     task = asyncio.create_task(server.run())
     try:
         await eventually(lambda: raw_request(port, ["GET /healthz HTTP/1.1", "Host: x"], b""))

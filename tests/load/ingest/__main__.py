@@ -221,6 +221,7 @@ async def ours(url: str, servers: str) -> AsyncIterator[tuple[Contender, str]]:
         "BUS_URL": f"kafka://{servers}",
         "HTTP_PORT": str(port),
         "LOG_LEVEL": "warning",
+        "INGEST_REQUESTS_PER_SECOND": "1000000",
         "DATA_DIR": str(settings.data_dir),
     }
     yield (

@@ -22,6 +22,7 @@ from services.scoring.domain.answers import (
     Origin,
     Question,
     Version,
+    hidden_of,
     invited_of,
     is_void,
     said_of,
@@ -151,6 +152,8 @@ class Intake:
         rows = versions.setdefault(event.workspace, [])
         if isinstance(event.data, FeedbackRoutedV1):
             rows += self._rows(said_of(event), record)
+            if (hidden := hidden_of(event)) is not None:
+                rows += self._rows(hidden, record)
             return
         if isinstance(event.data, InvitationChangedV1):
             rows += self._rows(invited_of(event), record)

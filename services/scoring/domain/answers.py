@@ -188,7 +188,7 @@ def said_of(event: Event[FeedbackRoutedV1]) -> Version:
     asked = Question("sentiment", SENTIMENT, -1, 1) if heard else Question("sentiment", UNHEARD, 0, 0)
     value = _SOUNDS.get(data.sentiment, 0.0)
     issues = sorted({tag.issue for tag in data.issues})
-    says_nothing = data.spam or data.understanding_version == NO_WORDS or issues == ["irrelevant"]
+    says_nothing = data.understanding_version == NO_WORDS or _is_beside_the_point(data)
     questions = () if says_nothing else (None, *issues)
     department = data.source_department or (data.department if data.department != "none" else None)
     return Version(
@@ -200,6 +200,20 @@ def said_of(event: Event[FeedbackRoutedV1]) -> Version:
         origin=_origin(data, data.survey, department),
         ratings=tuple((asked._replace(issue=issue), value) for issue in questions),
     )
+
+
+def hidden_of(event: Event[FeedbackRoutedV1]) -> Version | None:
+    """What takes the stars of spam, and of what is about something else, out of scores: as a removal of that revision
+    would. Whoever was asked by a survey keeps their answer, whatever they wrote beside it: to leave out those whose
+    words one does not like would move the score."""
+    data = event.data
+    if data.survey is not None or not _is_beside_the_point(data):
+        return None
+    return replace(said_of(event), feedback_id=data.feedback_id, removed=True)
+
+
+def _is_beside_the_point(data: FeedbackRoutedV1) -> bool:
+    return data.spam or {tag.issue for tag in data.issues} == {"irrelevant"}
 
 
 def invited_of(event: Event[InvitationChangedV1]) -> Version:

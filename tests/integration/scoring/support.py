@@ -246,6 +246,11 @@ def counted(log: Iterable[Event[Any]]) -> list[Event[Any]]:
             if key not in best or best[key][0] < rank:
                 best[key] = (rank, event)
             continue
+        if isinstance(event.data, FeedbackRoutedV1) and event.data.spam and event.data.survey is None:
+            key = (event.workspace, event.data.feedback_id, FeedbackReceivedV1)
+            hidden = (event.data.revision, True)
+            if key not in best or best[key][0] < hidden:
+                best[key] = (hidden, event)
         removed = getattr(event.data, "removed", False)
         for kind in (FeedbackReceivedV1, FeedbackRoutedV1) if removed else (type(event.data),):
             key = (event.workspace, event.data.feedback_id, kind)

@@ -49,6 +49,24 @@ async def test_an_issue_is_a_dimension_of_sentiment_and_of_nothing_else(made: Ma
     assert [item.score.n for item in whole.items] == [1]
 
 
+@pytest.mark.parametrize("first", ["rated", "said"])
+@pytest.mark.parametrize("why", ["spam", "irrelevant"])
+async def test_stars_of_spam_and_of_what_is_about_something_else_are_kept_out(made: Made, first: str, why: str) -> None:
+    service, database = made
+    review = answered(1, rating("rating", 1), at=NOW, survey_type=None)
+    asked = answered(2, rating("rating", 5), at=NOW, survey_type="relational")
+    judged = [understood(one, "negative", "irrelevant", spam=why == "spam") for one in (review, asked)]
+    for batch in ([review, asked], judged) if first == "rated" else (judged, [review, asked]):
+        await deliver(service, database, batch)
+    stars = ScoreFilter(metric="rating", windows=("7d",), by=())
+    (score,) = [item.score for item in (await service.page("acme", stars, None, 10)).items]
+    assert (score.n, score.value) == (1, 5.0), "an invited answer counts, whatever is written beside it"
+    # Written anew it counts again, until it is understood.
+    await deliver(service, database, [answered(1, rating("rating", 3), at=NOW, survey_type=None, revision=1)])
+    (score,) = [item.score for item in (await service.page("acme", stars, None, 10)).items]
+    assert (score.n, score.value) == (2, 4.0)
+
+
 @pytest.mark.parametrize("first", ["said", "removed"])
 async def test_a_removal_takes_back_what_was_rated_and_what_was_said(made: Made, first: str) -> None:
     service, database = made

@@ -14,7 +14,7 @@ class IngestSettings(ProcessSettings):
         "Empty: a key file in DATA_DIR, made at the first start; every process that reads sources needs the same key.",
     )
     ingest_requests_per_second: float = Field(
-        default=2000,
+        default=5000,
         gt=0,
         description="What one workspace may send to one process of ingest, with two seconds' worth at once; above it "
         "the answer is 429.",

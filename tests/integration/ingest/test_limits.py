@@ -91,16 +91,17 @@ async def test_a_body_that_drips_ends_its_connection(ingest: Ingest, monkeypatch
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"POST /v1/sources/unknown HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n")
 
-        async def drip() -> None:
-            while True:
-                writer.write(b"x")
-                await asyncio.sleep(0.02)
+        loop = asyncio.get_running_loop()
 
-        dripping = asyncio.create_task(drip())
+        def drip() -> None:
+            if not writer.is_closing():
+                writer.write(b"x")
+                loop.call_later(0.02, drip)
+
+        drip()
         try:
             assert await asyncio.wait_for(reader.read(), 15) == b""
         except ConnectionError:
             pass
         finally:
-            dripping.cancel()
             writer.close()

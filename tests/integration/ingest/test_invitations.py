@@ -14,7 +14,7 @@ from shared.core.ids import name_id
 from tests.integration.ingest.conftest import WORKSPACE, Ingest
 from tests.unit.ingest.test_decoding import json_values
 
-QUIET = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+QUIET = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
 ONE = examples.INVITATION_EXAMPLE
 
 
@@ -80,7 +80,7 @@ async def test_bodies_made_from_the_schema_and_every_example(shared_ingest: Inge
     bodies: list[Any] = [example["value"] for example in examples.INVITATIONS.values()]
     documented = len(bodies)
 
-    @settings(QUIET, max_examples=40)
+    @settings(QUIET, max_examples=20)
     @given(case=operation.as_strategy())
     def collect(case: Any) -> None:
         bodies.append(case.body)

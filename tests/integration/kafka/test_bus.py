@@ -42,7 +42,8 @@ async def test_a_poisoned_producer_is_replaced_and_the_send_succeeds(
 async def test_a_batch_that_the_broker_refuses_for_good_fails_alone(
     bus: KafkaBus, producer: KafkaProducer, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def no_limit(messages: object) -> None: ...
+    def no_limit(messages: Sequence[Message]) -> list[int]:
+        return [len(message.value) for message in messages]
 
     monkeypatch.setattr(kafka_producer, "refuse_oversized", no_limit)
     with pytest.raises(BusUnavailable, match="MessageSizeTooLarge"):

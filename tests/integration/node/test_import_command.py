@@ -80,8 +80,8 @@ class Running:
 @asynccontextmanager
 async def at_work(url: str, folder: Path) -> AsyncIterator[Running]:
     async with running_ingest(url, folder) as ingest:
-        gate = Gate(ingest.app)
-        async with served(replace(ingest, app=gate)) as port:  # type: ignore[arg-type]
+        gate = Gate(ingest.door)
+        async with served(replace(ingest, door=gate)) as port:  # type: ignore[arg-type]
             environment = {"CLOSELOOP_URL": f"http://127.0.0.1:{port}", "CLOSELOOP_KEY": ingest.keys["operator"]}
             yield Running(ingest, gate, environment)
 

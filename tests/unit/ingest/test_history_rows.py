@@ -49,7 +49,7 @@ def test_what_is_no_moment(text: str) -> None:
     assert orders(text) == frozenset()
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(st.datetimes(datetime(1991, 3, 22), datetime(2032, 1, 1)))  # noqa: DTZ001
 def test_days_of_the_persian_calendar_follow_each_other(day: datetime) -> None:
     seen = set()

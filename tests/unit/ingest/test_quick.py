@@ -1,6 +1,7 @@
 """The quick way and the whole way: the same event, or the whole way alone."""
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -103,7 +104,7 @@ changes = st.dictionaries(st.sampled_from([*FeedbackIn.model_fields, "unknown"])
 parts = st.fixed_dictionaries({}, optional={"customer": customers, "survey": surveys, "ratings": ratings})
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=20 * int(os.environ.get("RUNS", "15")), deadline=None)
 @given(base=st.sampled_from(TAKEN), changed=changes, part=parts, spaced=st.booleans())
 def test_the_quick_way_says_what_the_whole_way_says_or_nothing(
     base: dict[str, Any], changed: dict[str, Any], part: dict[str, Any], spaced: bool

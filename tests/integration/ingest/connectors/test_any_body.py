@@ -26,7 +26,7 @@ from tests.integration.ingest.connectors.test_connectors import (
 )
 from tests.unit.ingest.test_decoding import json_values
 
-RUNS = int(os.environ.get("RUNS", "30"))
+RUNS = int(os.environ.get("RUNS", "20"))
 QUIET = settings(max_examples=RUNS, deadline=None, suppress_health_check=list(HealthCheck))
 NAMES = sorted(CONNECTORS)
 PROVING = [name for name in NAMES if not isinstance(first_proof(name), Address)]

@@ -1,0 +1,1 @@
+"""What deliveries only name, and what pollers ask for: fetched from a server that behaves like the vendor's."""

@@ -12,7 +12,7 @@ from shared.contracts.score_updated import Interval, Invitations, PreviousWindow
 
 # Changes whenever a formula or a rule here does: scores of two versions are not to be compared. The version of the
 # workspace's own rules follows it in every event.
-RULE_VERSION = "score-2"
+RULE_VERSION = "score-3"
 LEVEL = 0.95
 MINIMUM_N = 30
 

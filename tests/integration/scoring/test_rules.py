@@ -84,8 +84,8 @@ async def test_the_draft_goes_on_beside_what_comes_and_nothing_is_seen_of_it_bef
     }
     events = (await outbox(database))[sent:]
     swapped = [e for e in events if e.data.cause == "rebuild"]
-    assert {e.data.rule_version for e in swapped} == {"score-2.1"}
-    assert {e.data.rule_version for e in events if e.data.cause == "feedback"} <= {"score-2.0", "score-2.1"}
+    assert {e.data.rule_version for e in swapped} == {"score-3.1"}
+    assert {e.data.rule_version for e in events if e.data.cause == "feedback"} <= {"score-3.0", "score-3.1"}
     # No jump: the score over all answers, which both rules have, goes on with the number it would have had anyway.
     everything = [e.data for e in events if e.data.series.window == "90d" and not e.data.series.dimensions]
     assert everything[-1].n == brute_force(log, NOW, "90d")["nps", "transactional", ()].n
@@ -136,7 +136,7 @@ async def test_another_least_n_counts_nothing_anew(made: Made) -> None:
     assert (await service.standing("acme")).coming is None
     await publish_all(service)
     moved = (await outbox(database))[before:]
-    assert {(e.data.minimum_n, e.data.cause, e.data.rule_version) for e in moved} == {(3, "rebuild", "score-2.1")}
+    assert {(e.data.minimum_n, e.data.cause, e.data.rule_version) for e in moved} == {(3, "rebuild", "score-3.1")}
     assert {e.data.reportable for e in moved if e.data.series.window == "90d"} == {True, False}
     # The same again is no change.
     assert (await service.change_rules("acme", Rules(minimum_n=3))).coming is None

@@ -224,7 +224,7 @@ async def test_rules_are_read_by_all_and_changed_by_managers(
     assert (await eventually(adopted))["rules"]["roll_ups"] == [[], ["department", "wave"]]
     items = (await client.get("/v1/scores", params={"window": "quarter", "by": "wave,department"})).json()["items"]
     assert [(item["name"], item["n"], item["reportable"], item["rule_version"]) for item in items] == [
-        ("nps|transactional|quarter|department=support,wave=w1", 3, True, "score-2.1")
+        ("nps|transactional|quarter|department=support,wave=w1", 3, True, "score-3.1")
     ]
     refused = await client.get("/v1/scores", params={"by": "department"})
     assert refused.status_code == 422

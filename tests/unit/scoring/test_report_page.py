@@ -64,7 +64,7 @@ EMPTY = QuarterReport(
     end=datetime(2026, 10, 1, tzinfo=UTC),
     as_of=datetime(2026, 10, 1, tzinfo=UTC),
     time_zone="UTC",
-    rule_version="score-2.0",
+    rule_version="score-3.0",
     scores=(),
     movers=(),
     messages=0,

@@ -31,13 +31,26 @@ class Fairness:
             )
         self._buckets[workspace] = tokens - 1, now
 
-    @contextmanager
-    def room(self) -> Iterator[None]:
-        """Hold a place for a request. Raises Unavailable where all are taken."""
+    def give_back(self, workspace: str) -> None:
+        """Undo an `admit`."""
+        tokens, at = self._buckets[workspace]
+        self._buckets[workspace] = tokens + 1, at
+
+    def enter(self) -> None:
+        """Take a place for a request, until `leave`. Raises Unavailable where all are taken."""
         if self._under_way >= self._in_flight:
             raise Unavailable("too many requests are under way here; send it again in a moment", retry_after_seconds=1)
         self._under_way += 1
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._under_way -= 1
+
+    @contextmanager
+    def room(self) -> Iterator[None]:
+        """Hold a place for a request. Raises Unavailable where all are taken."""
+        self.enter()
         try:
             yield
         finally:
-            self._under_way -= 1
+            self.leave()

@@ -4,7 +4,6 @@ import asyncio
 import csv
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol
 
 from starlette.requests import ClientDisconnect
@@ -20,8 +19,9 @@ from shared.core.clock import rfc3339, utc_now
 from shared.core.errors import Fault, InvalidInput, Unavailable
 
 LINE_LIMIT_BYTES = 64 * 1024
-# Large enough to share a commit, small enough that other requests hardly wait for its validation.
-_BATCH = 500
+# Large enough for each partition's part to be worth its batch; of long lines there are fewer, for the sake of memory.
+_BATCH = 1000
+_BATCH_BYTES = 1024 * 1024
 MAX_REFUSALS = 100
 _MAX_FAULTS_PER_LINE = 10
 DELIMITERS = (",", ";", "\t")
@@ -148,7 +148,11 @@ class Lines:
         """Lines that are complete now; None for one over the limit, whose bytes were dropped as they came."""
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         for part in whole:
-            yield from self._end_of_line(part)
+            if self._dropping or self._multiline or len(part) > LINE_LIMIT_BYTES:
+                yield from self._end_of_line(part)
+            else:
+                self._number += 1
+                yield self._number, part
         if len(self._rest) > LINE_LIMIT_BYTES:
             self._rest, self._dropping = b"", True
 
@@ -213,11 +217,14 @@ async def run_import(
     way_out = _WayOut(service, origin.connector, report)
 
     async def take(found: Iterator[tuple[int, bytes | None]]) -> None:
+        reading.look_at_the_clock()
         for number, line in found:
             event = reading.event(number, line)
-            if event is not None:
-                way_out.batch.append(event)
-            if len(way_out.batch) >= _BATCH:
+            if event is None or line is None:
+                continue
+            way_out.batch.append(event)
+            way_out.batch_bytes += len(line)
+            if len(way_out.batch) >= _BATCH or way_out.batch_bytes >= _BATCH_BYTES:
                 await way_out.flush()
 
     try:
@@ -239,6 +246,7 @@ class _WayOut:
 
     def __init__(self, service: IngestService, connector: str, report: Report) -> None:
         self.batch: list[Outgoing] = []
+        self.batch_bytes = 0
         self._service = service
         self._connector = connector
         self._report = report
@@ -247,7 +255,7 @@ class _WayOut:
     async def flush(self) -> None:
         """Send the batch off once the one before is durable. Raises Unavailable with the counts so far."""
         await self._landed()
-        batch, self.batch = self.batch, []
+        batch, self.batch, self.batch_bytes = self.batch, [], 0
         self._under_way = asyncio.create_task(self._publish(batch), name="import batch")
 
     async def close(self) -> None:
@@ -287,25 +295,30 @@ class _Reading:
         self._report = report
         self._traceparent = traceparent
         self._quick = QuickWay(origin) if isinstance(form, Ndjson) else None
+        self.look_at_the_clock()
+
+    def look_at_the_clock(self) -> None:
+        """What is read in one piece is received at one moment."""
+        self._now = utc_now()
+        self._stamp = rfc3339(self._now)
 
     def event(self, number: int, line: bytes | None) -> Outgoing | None:
         """The event of a line, or None: it is empty, or refused and counted. Raises BadHeader."""
         if line is None:
             self._report.refuse(number, [Fault("$", f"is longer than {LINE_LIMIT_BYTES // 1024} KiB")])
             return None
-        now = utc_now()
         if self._quick is not None:
-            record = self._quick.record(line, now, rfc3339(now), self._traceparent)
+            record = self._quick.record(line, self._now, self._stamp, self._traceparent)
             if record is not None:
                 return Ready(self._origin.workspace, record)
-        return self._whole(number, line, now) if line.strip() else None
+        return self._whole(number, line) if line.strip() else None
 
-    def _whole(self, number: int, line: bytes, now: datetime) -> Outgoing | None:
+    def _whole(self, number: int, line: bytes) -> Outgoing | None:
         try:
             item = self._form.item(line)
             if item is None:
                 return None
-            event = event_of(item, self._origin, now, traceparent=self._traceparent)
+            event = event_of(item, self._origin, self._now, traceparent=self._traceparent)
         except BadHeader:
             raise
         except InvalidInput as error:

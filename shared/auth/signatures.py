@@ -9,10 +9,11 @@ import binascii
 import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -71,8 +72,7 @@ STANDARD_WEBHOOKS = Scheme(
 """https://www.standardwebhooks.com, version 1 (symmetric)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """What arrived: raw bytes, headers with lower-case names, and how and where it was asked for (`url` as the sender
     wrote it, for the few who sign it)."""
 
@@ -80,20 +80,21 @@ class Signed:
     headers: Mapping[str, str]
     method: str = "POST"
     url: str = ""
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = MappingProxyType({})
 
 
 def verify(scheme: Scheme, message: Signed, secrets: Sequence[str], *, now: float) -> bool:
     """True when any of `secrets` made one of the signatures. `now` is Unix seconds, for the tolerance."""
     given = _candidates(scheme, message.headers.get(scheme.header.lower(), ""))
     stamp = _stamp(scheme, message)
-    if not given or not secrets or not _fresh(scheme, stamp, now):
+    if not given or not secrets or (scheme.tolerance_seconds is not None and not _fresh(scheme, stamp, now)):
         return False
     good = False
     for secret in secrets:
         expected = _encoded(scheme, _digest(scheme, message, stamp, secret))
-        for candidate in given:
-            good |= expected is not None and hmac.compare_digest(expected, candidate)
+        if expected is not None:
+            for candidate in given:
+                good |= hmac.compare_digest(expected, candidate)
     return good
 
 
@@ -132,8 +133,12 @@ def _parts(scheme: Scheme, header: str) -> list[str]:
 
 
 def _candidates(scheme: Scheme, header: str) -> list[bytes]:
-    texts = (_text(scheme, value.strip()) for value in _parts(scheme, header))
-    return [text for text in texts if text is not None]
+    found = []
+    for part in _parts(scheme, header):
+        text = _text(scheme, part.strip())
+        if text is not None:
+            found.append(text)
+    return found
 
 
 def _text(scheme: Scheme, value: str) -> bytes | None:
@@ -160,10 +165,8 @@ def _stamp(scheme: Scheme, message: Signed) -> str:
 
 
 def _fresh(scheme: Scheme, stamp: str, now: float) -> bool:
-    if scheme.tolerance_seconds is None:
-        return True
     moment = _moment(stamp, 1000 if scheme.timestamp_unit == "milliseconds" else 1)
-    return moment is not None and abs(now - moment) <= scheme.tolerance_seconds
+    return moment is not None and abs(now - moment) <= (scheme.tolerance_seconds or 0)
 
 
 def _moment(stamp: str, units_a_second: int) -> float | None:

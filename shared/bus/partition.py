@@ -1,5 +1,10 @@
 """Which partition a key belongs to: murmur2 as in Kafka's Java client, so that every producer agrees."""
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
 _MASK = 0xFFFFFFFF
 _M = 0x5BD1E995
 
@@ -22,3 +27,26 @@ def murmur2(data: bytes) -> int:
 def partition_of(key: bytes, partitions: int) -> int:
     """The partition of `key` among `partitions`."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions
+
+
+_MANY = 12
+
+
+def partitions_of(keys: Sequence[bytes], partitions: int) -> list[int]:
+    """`partition_of` for each. Keys of one length (a workspace and a UUID) are hashed side by side: a key alone costs a
+    loop in Python, 4 µs."""
+    length = len(keys[0]) if keys else 0
+    if len(keys) < _MANY or any(len(key) != length for key in keys):
+        return [partition_of(key, partitions) for key in keys]
+    zeros = bytes(-length % 4)
+    words = np.frombuffer(zeros.join(keys) + zeros, dtype="<u4").reshape(len(keys), -1).T
+    h: Any = np.full(len(keys), (0x9747B28C ^ length) & _MASK, dtype=np.uint32)
+    m = np.uint32(_M)
+    for word in words[: length // 4]:
+        k = word * m
+        h = (h * m) ^ ((k ^ (k >> 24)) * m)
+    if length % 4:
+        h = (h ^ words[-1]) * m
+    h = (h ^ (h >> 13)) * m
+    found: list[int] = (((h ^ (h >> 15)) & 0x7FFFFFFF) % partitions).tolist()
+    return found

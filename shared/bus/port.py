@@ -6,6 +6,7 @@ Delivery is at least once; the effects become exactly-once in the consumer's own
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple, Protocol
 
 from shared.bus.heading import Heading, heading_of
@@ -27,8 +28,7 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What is sent: `key` decides the partition, headers keep their order and bytes."""
 
     topic: str
@@ -96,7 +96,7 @@ class OffsetOutOfRange(CloseloopError):
 
 def message_size(message: Message) -> int:
     """Bytes that count against the limit."""
-    return len(message.key) + len(message.value) + sum(len(name) + len(value) for name, value in message.headers)
+    return len(message.key) + len(message.value) + sum(map(len, chain.from_iterable(message.headers)))
 
 
 def refuse_oversized(messages: Sequence[Message]) -> list[int]:

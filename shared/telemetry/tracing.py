@@ -36,8 +36,10 @@ def trace_onward(traceparent: str | None) -> str | None:
     if trace.get_tracer_provider() is not _OURS:
         return None
     known = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
-    trace_id = known[1] if known else f"{random.getrandbits(128) or 1:032x}"
-    return f"00-{trace_id}-{random.getrandbits(64) or 1:016x}-{known[2] if known else '01'}"
+    if known:
+        return f"00-{known[1]}-{random.getrandbits(64) or 1:016x}-{known[2]}"
+    digits = f"{random.getrandbits(192) | 1 << 64 | 1:048x}"  # no part of it may be zero
+    return f"00-{digits[:32]}-{digits[32:]}-01"
 
 
 def current_traceparent() -> str | None:

@@ -3,8 +3,10 @@
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from shared.bus.partition import murmur2, partition_of
+from shared.bus.partition import murmur2, partition_of, partitions_of
 from shared.bus.port import MESSAGE_LIMIT_BYTES, Bus, Message, MessageTooLarge, Producer, Record, TopicPartition
 from shared.core.errors import Conflict, NotFound
 from tests.support.bus import new_topic, numbered, producing
@@ -35,6 +37,13 @@ async def whole_log(bus: Bus, topic: str) -> list[Record]:
 )
 def test_murmur2_is_java_s(data: bytes, signed: int) -> None:
     assert murmur2(data) == signed & 0xFFFFFFFF
+
+
+@given(st.integers(0, 60).flatmap(lambda length: st.lists(st.binary(min_size=length, max_size=length), max_size=40)))
+def test_keys_of_one_length_side_by_side(keys: list[bytes]) -> None:
+    mixed = [*keys, b"another"]
+    for some in (keys, mixed):
+        assert partitions_of(some, 24) == [partition_of(key, 24) for key in some]
 
 
 async def test_a_key_s_partition_is_the_java_client_s(bus: Bus, producer: Producer, name: str) -> None:

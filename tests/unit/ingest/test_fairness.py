@@ -64,3 +64,14 @@ def test_places_are_given_back_whatever_happens() -> None:
     for _ in range(3):
         with pytest.raises(KeyError):
             broken()
+
+
+def test_what_is_given_back_may_be_taken_again(clock: list[float]) -> None:
+    door = Fairness(1, 1)
+    assert taken(door, "a") == 2
+    door.give_back("a")
+    assert taken(door, "a") == 1
+    door.enter()
+    door.leave()
+    with door.room(), pytest.raises(Unavailable):
+        door.enter()

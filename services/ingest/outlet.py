@@ -10,8 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from shared.bus import codec
 from shared.bus.port import Message, Producer
@@ -47,8 +46,7 @@ select count(*) as waiting, coalesce(min(id), 0) as oldest
 from (select id from outbox order by id limit :few) as first"""
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
+class Ready(NamedTuple):
     """An event that is encoded already (quick.py)."""
 
     workspace: str

@@ -9,11 +9,7 @@ Batches leave together, so that a request holds what several partitions have.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from functools import partial
-from typing import Any
 
-from aiokafka import AIOKafkaProducer
-from aiokafka.codec import lz4_encode
 from aiokafka.errors import (
     InvalidProducerEpoch,
     KafkaError,
@@ -25,9 +21,9 @@ from aiokafka.errors import (
     UnknownProducerId,
     UnknownTopicOrPartitionError,
 )
-from aiokafka.record._crecords import default_records
 
 from shared.bus.kafka.client import abandon_producer, ended_in_time, meet
+from shared.bus.kafka.link import Link, Lost
 from shared.bus.partition import partition_of, partitions_of
 from shared.bus.port import BusUnavailable, Message, TopicPartition, refuse_oversized
 from shared.bus.security import PLAIN, Security
@@ -51,8 +47,6 @@ _RETRIES = 3
 _FLUSH_SECONDS = 3.0
 _CLOSE_SECONDS = 1.0
 _CONNECT_SECONDS = 12.0
-_REQUEST_SECONDS = 10.0
-_MAX_REQUEST_BYTES = 900_000
 
 # The broker did not write this batch, or never saw it; the next producer may.
 _NOT_WRITTEN = (
@@ -63,13 +57,6 @@ _NOT_WRITTEN = (
     NotLeaderForPartitionError,
     LeaderNotAvailableError,
 )
-
-# aiokafka asks lz4 for level 9 and has no option for it: five times the time of level 1, for a tenth of the size.
-default_records.lz4_encode = partial(lz4_encode, level=1)
-
-
-class _Lost(Exception):
-    """The connection was given up while the batch was under way."""
 
 
 class _Departure:
@@ -83,17 +70,33 @@ class _Departure:
         self.timer: asyncio.TimerHandle | None = None
 
 
+class _Sending:
+    """Who waits for several batches: `done` gets None when all are durable, else the first reason."""
+
+    __slots__ = ("done", "left")
+
+    def __init__(self, done: asyncio.Future[str | None]) -> None:
+        self.done = done
+        self.left = 1  # until all its messages are in batches
+
+    def finished(self, reason: str | None) -> None:
+        """A batch is."""
+        self.left -= 1
+        if (reason or not self.left) and not self.done.done():
+            self.done.set_result(reason)
+
+
 class _Batch:
-    """Messages of one partition that travel together; `done` gets None when they are durable, else the reason."""
+    """Messages of one partition that travel together."""
 
-    __slots__ = ("born", "departure", "done", "messages", "size")
+    __slots__ = ("born", "departure", "messages", "size", "waiters")
 
-    def __init__(self, now: float, departure: "_Departure", done: asyncio.Future[str | None]) -> None:
+    def __init__(self, now: float, departure: "_Departure") -> None:
         self.born = now
         self.departure = departure
-        self.done = done
         self.messages: list[Message] = []
         self.size = 0
+        self.waiters: list[_Sending] = []
 
 
 class _Lane:
@@ -105,42 +108,6 @@ class _Lane:
         self.partition = partition
         self.waiting: deque[_Batch] = deque()
         self.task: asyncio.Task[None] | None = None
-
-
-class _Link:
-    """One aiokafka producer, from its start until it fails."""
-
-    def __init__(self, servers: Sequence[str], security: Security) -> None:
-        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.producer: Any = AIOKafkaProducer(
-            bootstrap_servers=list(servers),
-            acks="all",
-            enable_idempotence=True,
-            compression_type="lz4",
-            # Our own BATCH_BYTES cuts batches; this one only has to let the largest message through.
-            max_batch_size=_MAX_REQUEST_BYTES,
-            max_request_size=_MAX_REQUEST_BYTES,
-            request_timeout_ms=int(_REQUEST_SECONDS * 1000),
-            metadata_max_age_ms=60_000,
-            **security.options,
-        )
-
-    async def write(self, partition: TopicPartition, messages: Sequence[Message]) -> None:
-        """Return when the broker has confirmed. Raises KafkaError or _Lost."""
-        batch = self.producer.create_batch()
-        for message in messages:
-            headers = list(message.headers)
-            if batch.append(timestamp=None, key=message.key, value=message.value, headers=headers) is None:
-                raise AssertionError(f"a batch of {len(messages)} messages does not fit a request")
-        batch.close()
-        confirmed = await self.producer.send_batch(batch, partition.topic, partition=partition.partition)
-        try:
-            await asyncio.wait({confirmed, self.lost}, return_when=asyncio.FIRST_COMPLETED)
-            if not confirmed.done():
-                raise _Lost
-            confirmed.result()
-        finally:
-            confirmed.cancel()  # nobody reads a late answer
 
 
 class KafkaProducer:
@@ -155,7 +122,7 @@ class KafkaProducer:
         self._left_at = 0.0
         self._room = asyncio.Event()
         self._room.set()
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._cleanups: set[asyncio.Task[None]] = set()
         self._in_flight = 0
@@ -171,18 +138,17 @@ class KafkaProducer:
         """Return when every message is durable; MessageTooLarge: nothing sent, BusUnavailable: unknown."""
         sizes = refuse_oversized(messages)
         deadline = asyncio.get_running_loop().time() + SEND_TIMEOUT_SECONDS
-        batches: dict[_Batch, None] = {}
+        sending = _Sending(asyncio.get_running_loop().create_future())
         for message, size, lane in zip(messages, sizes, await self._lanes_of(messages, deadline), strict=True):
             while self._held >= HELD_BYTES:
                 await self._wait_for_room(deadline)
             if self._stopped:
                 raise BusUnavailable("the producer is stopped")
-            batches[self._append(lane, message, size)] = None
+            self._append(lane, message, size, sending)
         self._depart_if_full()
-        for batch in batches:
-            # shielded: who gives up waiting must not take the answer from the others of the batch
-            if reason := await asyncio.shield(batch.done):
-                raise BusUnavailable(reason)
+        sending.finished(None)
+        if reason := await sending.done:
+            raise BusUnavailable(reason)
 
     async def stop(self) -> None:
         """Flush for 3 s, then close; 6 s at most."""
@@ -218,20 +184,22 @@ class KafkaProducer:
             return [of_topic[n] for n in partitions_of([message.key for message in messages], len(of_topic))]
         return [lanes[message.topic][partition_of(message.key, len(lanes[message.topic]))] for message in messages]
 
-    def _append(self, lane: _Lane, message: Message, size: int) -> _Batch:
+    def _append(self, lane: _Lane, message: Message, size: int, sending: _Sending) -> None:
         size += _RECORD_OVERHEAD_BYTES
         batch = lane.waiting[-1] if lane.waiting else None
         if batch is None or batch.size + size > BATCH_BYTES:
             loop = asyncio.get_running_loop()
-            batch = _Batch(now := loop.time(), self._boarding(now), loop.create_future())
+            batch = _Batch(now := loop.time(), self._boarding(now))
             lane.waiting.append(batch)
             if lane.task is None:
                 lane.task = loop.create_task(self._run(lane))
+        if not batch.waiters or batch.waiters[-1] is not sending:
+            batch.waiters.append(sending)
+            sending.left += 1
         batch.messages.append(message)
         batch.size += size
         self._held += size
         batch.departure.messages += 1
-        return batch
 
     def _boarding(self, now: float) -> _Departure:
         if self._boards is None:
@@ -296,8 +264,8 @@ class KafkaProducer:
         self._held -= batch.size
         if self._held < HELD_BYTES:
             self._room.set()
-        if not batch.done.done():
-            batch.done.set_result(reason)
+        for sending in batch.waiters:
+            sending.finished(reason)
 
     # delivery
 
@@ -324,12 +292,11 @@ class KafkaProducer:
         failures = 0
         while link := await self._linked(deadline):
             try:
-                async with asyncio.timeout_at(deadline):
-                    await link.write(partition, batch.messages)
+                await link.write(partition, batch.messages, deadline)
                 return None
             except TimeoutError:
                 break
-            except (_Lost, KafkaTimeoutError, UnknownTopicOrPartitionError):
+            except (Lost, KafkaTimeoutError, UnknownTopicOrPartitionError):
                 # Given up by another lane; or an older batch is still before this one; or no metadata: not this batch.
                 continue
             except Exception as error:
@@ -342,7 +309,7 @@ class KafkaProducer:
 
     # the connection
 
-    async def _linked(self, deadline: float) -> _Link | None:
+    async def _linked(self, deadline: float) -> Link | None:
         """A producer that has not failed yet; None when there is none before the deadline."""
         loop = asyncio.get_running_loop()
         while (left := deadline - loop.time()) > 0:
@@ -368,8 +335,8 @@ class KafkaProducer:
         finally:
             self._renewal = None
 
-    async def _open(self) -> _Link:
-        link = _Link(self._servers, self._security)
+    async def _open(self) -> Link:
+        link = Link(self._servers, self._security)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await meet(link.producer.client, link.producer.start())
@@ -380,12 +347,12 @@ class KafkaProducer:
             raise
         return link
 
-    def _discard(self, link: _Link, reason: str) -> None:
+    def _discard(self, link: Link, reason: str) -> None:
         """Give a failed producer up; the lanes that wait for it go on with the next."""
         if link is not self._link:
             return
         self._link = None
-        link.lost.set_result(None)
+        link.give_up()
         log.warning("kafka_producer_given_up", reason=reason)
         cleanup = asyncio.get_running_loop().create_task(abandon_producer(link.producer))
         self._cleanups.add(cleanup)

@@ -1,6 +1,7 @@
 """Rules of the house that no linter knows, read from the syntax tree. Each rule is tried on small samples below."""
 
 import ast
+import os
 import re
 from collections.abc import Callable, Iterator
 
@@ -172,3 +173,10 @@ SAMPLES: list[tuple[Callable[[Source], Iterator[str]], str, str, bool]] = [
 @pytest.mark.parametrize(("rule", "path", "text", "allowed"), SAMPLES)
 def test_the_rule_itself(rule: Callable[[Source], Iterator[str]], path: str, text: str, allowed: bool) -> None:
     assert (list(rule(parse(path, text))) == []) is allowed
+
+
+@pytest.mark.xdist_group("kept-together")
+def test_groups_of_tests_are_kept_together(request: pytest.FixtureRequest) -> None:
+    """Else every worker of a run starts a broker, a cluster and a browser of its own."""
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        assert request.node.nodeid.endswith("@kept-together")

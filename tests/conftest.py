@@ -20,8 +20,8 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that need the broker run in one worker, which starts it once, and those that start a cluster in another;
-    the rest do not wait for them."""
+    """Tests that need the broker run in one worker, which starts it once, those that start a cluster in another, and
+    those that read all files in one that reads them once; the rest do not wait for them."""
     for item in items:
         marked = item.get_closest_marker("kafka")
         fixtures = getattr(item, "fixturenames", ())
@@ -29,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("cluster"))
         elif marked or "kafka_bootstrap" in fixtures or "kafka" in item.name.rpartition("[")[2]:
             item.add_marker(pytest.mark.xdist_group("kafka"))
+        elif item.path.parent.name == "architecture":
+            item.add_marker(pytest.mark.xdist_group("architecture"))
 
 
 @pytest.fixture(scope="session")

@@ -175,8 +175,7 @@ def test_the_rule_itself(rule: Callable[[Source], Iterator[str]], path: str, tex
     assert (list(rule(parse(path, text))) == []) is allowed
 
 
-@pytest.mark.xdist_group("kept-together")
 def test_groups_of_tests_are_kept_together(request: pytest.FixtureRequest) -> None:
     """Else every worker of a run starts a broker, a cluster and a browser of its own."""
     if os.environ.get("PYTEST_XDIST_WORKER"):
-        assert request.node.nodeid.endswith("@kept-together")
+        assert request.node.nodeid.endswith("@architecture")

@@ -193,7 +193,9 @@ async def test_after_two_days_it_is_a_dead_letter_that_can_be_replayed(
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"<html>", b"[]", b'{"response_status": "completed"}', b"[" * 100_000, b"x" * 2**21]
+    "garbage",
+    [b"<html>", b"[]", b'{"response_status": "completed"}', b"[" * 100_000, b"x" * 2**21],
+    ids=["html", "list", "other", "deep", "large"],
 )
 async def test_an_answer_that_is_not_understood_is_kept(
     ingest: Ingest, vendor: Vendor, tmp_path: Path, garbage: bytes

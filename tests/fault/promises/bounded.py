@@ -1,5 +1,5 @@
-"""P8, the part that exists: memory stays bounded under more load than there is capacity, with clients that do not read
-their event streams. Limits per workspace (429) do not exist yet, so the quiet neighbour is not looked at."""
+"""P8: memory stays bounded under more load than there is capacity, with clients that do not read their event streams.
+The quiet neighbour of a loud workspace is looked at in tests/integration/ingest/test_limits.py."""
 
 import asyncio
 import re

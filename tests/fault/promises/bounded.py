@@ -1,5 +1,5 @@
 """P8: memory stays bounded under more load than there is capacity, with clients that do not read their event streams.
-The quiet neighbour of a loud workspace is looked at in tests/integration/ingest/test_limits.py."""
+The quiet neighbour of a loud workspace is looked at in tests/unit/ingest/test_fairness.py."""
 
 import asyncio
 import re

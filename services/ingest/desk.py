@@ -16,11 +16,9 @@ from shared.auth.signatures import Signed
 from shared.core.clock import rfc3339, utc_now
 from shared.core.errors import TooManyRequests, Unavailable
 from shared.http.protocol import Reply
-from shared.telemetry.logging import get_logger
 from shared.telemetry.metrics import ACCEPTED, child
 from shared.telemetry.tracing import is_watched, trace_onward
 
-log = get_logger(__name__)
 PATH = b"/v1/sources/"
 _BODY = b'{"accepted":1,"parked":0,"skipped":{}}'
 _ANSWER = (

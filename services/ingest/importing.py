@@ -148,11 +148,7 @@ class Lines:
         """Lines that are complete now; None for one over the limit, whose bytes were dropped as they came."""
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         for part in whole:
-            if self._dropping or self._multiline or len(part) > LINE_LIMIT_BYTES:
-                yield from self._end_of_line(part)
-            else:
-                self._number += 1
-                yield self._number, part
+            yield from self._end_of_line(part)
         if len(self._rest) > LINE_LIMIT_BYTES:
             self._rest, self._dropping = b"", True
 

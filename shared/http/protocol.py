@@ -74,8 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _visit: Any = None
     _whole = False
     _at_desk = False
-    _held: list[bytes]
-    _held_bytes = 0
+    _held = bytearray()
     _early = b""  # what came meanwhile
     _ends = False
     _idle_since: float | None = None
@@ -145,7 +144,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_plain():
             self._visit = self._desk.admit(self.url)
             if self._visit is not None:
-                self._held, self._held_bytes = [], 0
+                self._held = bytearray()  # pieces of two bytes would take twenty times their size
                 return
         self._begin()
 
@@ -154,9 +153,8 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._visit is None:
             super().on_body(body)
             return
-        self._held.append(body)
-        self._held_bytes += len(body)
-        if self._held_bytes > DESK_BYTES:
+        self._held += body
+        if len(self._held) > DESK_BYTES:
             self._pass_by()
 
     def on_message_complete(self) -> None:
@@ -191,9 +189,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _come_to_desk(self) -> None:
         self._whole = False
-        body = self._held[0] if len(self._held) == 1 else b"".join(self._held)
         self._at_desk = True
-        if not self._desk.take(self._visit, self.headers, body, self._reply):
+        if not self._desk.take(self._visit, self.headers, bytes(self._held), self._reply):
             self._at_desk = False
             self._play_back(whole=True)
 
@@ -232,9 +229,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._begin()
         if self._ends:
             self.cycle.keep_alive = False
-        for piece in self._held:
-            super().on_body(piece)
-        self._held = []
+        super().on_body(bytes(self._held))
+        self._held = bytearray()
         if whole:
             super().on_message_complete()
 

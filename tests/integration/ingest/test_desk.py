@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -198,3 +199,23 @@ async def test_a_bus_that_is_away_is_the_apps_to_tell(ingest: Ingest, taken: lis
         del taken[:]
         assert await line.status(line.request("lost")) == 503
         assert taken == [True]
+
+
+async def test_a_body_in_tiny_pieces_is_kept_as_what_it_is(ingest: Ingest, taken: list[bool]) -> None:
+    async with wire(ingest) as line:
+        del taken[:]
+        body = b'{"id":"tiny","channel":"store","text":"%s"}' % (b"x" * 60_000)
+        signature = hmac.new(line.source.secret.encode(), body, hashlib.sha256).hexdigest()
+        head = f"POST {line.source.path} HTTP/1.1\r\nHost: x\r\nX-Signature: {signature}\r\nTransfer-Encoding: chunked"
+        chunks = b"".join(
+            b"%x\r\n%s\r\n" % (len(body[at : at + 2]), body[at : at + 2]) for at in range(0, len(body), 2)
+        )
+        line.writer.write(head.encode() + b"\r\n\r\n")
+        await line.writer.drain()
+        tracemalloc.start()
+        line.writer.write(chunks + b"0\r\n\r\n")
+        assert (await line.answer())[0] == 202
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert taken == [False]
+    assert peak < 1_500_000, peak

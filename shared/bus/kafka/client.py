@@ -66,23 +66,7 @@ async def ended_in_time(stop: Coroutine[Any, Any, None], timeout_seconds: float)
 async def abandon_admin(admin: Any) -> None:
     """Cut its connections."""
     admin._closed = True
-    await _abandon_client(admin._client)
-
-
-async def abandon_producer(producer: Any) -> None:
-    """Cut its connections and end its tasks; batches that it has not confirmed are lost with it."""
-    producer._closed = True  # else it complains of it when it is collected
-    sender = producer._sender.sender_task
-    if sender:
-        sender.cancel()  # it now waits for its requests, which end as soon as their connections do
-    await _abandon_client(producer.client)
-    if sender:
-        await _end(sender, grace_seconds=_STEP_SECONDS)
-    pending = producer._message_accumulator._pending_batches
-    for batches in producer._message_accumulator._batches.values():
-        pending.update(batches)  # where their own callbacks take them from
-    for batch in pending:
-        batch.future.cancel()  # a `stop()` that was cut off still waits for it
+    await abandon_client(admin._client)
 
 
 async def abandon_consumer(consumer: Any) -> None:
@@ -94,12 +78,13 @@ async def abandon_consumer(consumer: Any) -> None:
     tasks += [task for name in names if (task := getattr(coordinator, name, None))]
     for task in tasks:
         task.cancel()
-    await _abandon_client(consumer._client)
+    await abandon_client(consumer._client)
     for task in tasks:
         await _end(task, grace_seconds=_STEP_SECONDS)
 
 
-async def _abandon_client(client: Any) -> None:
+async def abandon_client(client: Any) -> None:
+    """Cut its connections and let nobody wait for it."""
     # The task that answers for metadata ends here; whoever asks again must not wait for it.
     client.force_metadata_update = _nothing_new
     writers = [connection._writer for connection in client._conns.values() if connection._writer]

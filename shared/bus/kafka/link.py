@@ -1,104 +1,140 @@
-"""One connection of the producer: an aiokafka producer from its start until it fails a batch."""
+"""What the producer says to brokers: an aiokafka client, a producer id, and a number for every record of a partition.
+
+aiokafka's own producer costs ten times as much for a batch of few records, asks lz4 for level 9, does not answer while
+the broker is down, and stays broken once a batch has failed, because the numbers of the lost batch are burned
+(delivery.md T1, T2, T4). Here numbers are used up only by batches that were confirmed; where that is not known, the
+partition goes on under the next epoch, and what is still on its way under the old one is refused (KIP-360).
+"""
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import nullcontext
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
+from aiokafka.client import AIOKafkaClient
 from aiokafka.codec import lz4_encode
+from aiokafka.errors import DuplicateSequenceNumber, KafkaError, NodeNotReadyError, NoError, for_code
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record._crecords import default_records
 
+from shared.bus.kafka.client import abandon_client, ended_in_time, meet
 from shared.bus.port import Message, TopicPartition
 from shared.bus.security import Security
 
 REQUEST_SECONDS = 10.0
-MAX_REQUEST_BYTES = 900_000
-_LOOK_SECONDS = 0.25
+_CLOSE_SECONDS = 1.0
+_RETRY_SECONDS = 0.1
+_MAGIC = 2
+_LZ4 = 3
+_UNBOUNDED = 2**31 - 1
+_LAST_SEQUENCE = 2**31 - 1
+_LAST_EPOCH = 2**15 - 1
 
 # aiokafka asks lz4 for level 9 and has no option for it: five times the time of level 1, for a tenth of the size.
 default_records.lz4_encode = partial(lz4_encode, level=1)
 
 
-class Lost(Exception):
-    """The connection was given up while the batch was under way."""
-
-
 class Link:
-    """One aiokafka producer, from its start until it fails."""
+    """One producer id with its client, from `open` until it is given up."""
 
     def __init__(self, servers: Sequence[str], security: Security) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._lost = False
-        self._outcomes: dict[asyncio.Future[None], float] = {}  # and their deadlines
-        self._look: asyncio.TimerHandle | None = None
-        self._smooth: set[TopicPartition] = set()
-        self.producer: Any = AIOKafkaProducer(
+        self.client: Any = AIOKafkaClient(
             bootstrap_servers=list(servers),
-            acks="all",
-            enable_idempotence=True,
-            compression_type="lz4",
-            # Our own BATCH_BYTES cuts batches; this one only has to let the largest message through.
-            max_batch_size=MAX_REQUEST_BYTES,
-            max_request_size=MAX_REQUEST_BYTES,
             request_timeout_ms=int(REQUEST_SECONDS * 1000),
             metadata_max_age_ms=60_000,
             **security.options,
         )
+        self._id = -1
+        self._epochs: defaultdict[TopicPartition, int] = defaultdict(int)
+        self._sequences: defaultdict[TopicPartition, int] = defaultdict(int)
 
-    async def write(self, partition: TopicPartition, messages: Sequence[Message], deadline: float) -> None:
-        """Return when the broker has confirmed. Raises KafkaError, TimeoutError or Lost."""
-        batch = self.producer.create_batch()
-        for message in messages:
-            headers = list(message.headers)
-            if batch.append(timestamp=None, key=message.key, value=message.value, headers=headers) is None:
-                raise AssertionError(f"a batch of {len(messages)} messages does not fit a request")
-        batch.close()
-        # Where the last batch went well, aiokafka has nothing of this partition and takes the next without waiting.
-        async with asyncio.timeout_at(deadline) if partition not in self._smooth else nullcontext():
-            confirmed = await self.producer.send_batch(batch, partition.topic, partition=partition.partition)
-        self._smooth.discard(partition)
+    async def open(self) -> None:
+        """Meet the brokers and get an id. Raises KafkaError and OSError; the caller bounds the time."""
+        await meet(self.client, self.client.bootstrap())
+        while True:
+            with suppress(NodeNotReadyError):
+                answer = await self.client.send(self.client.get_random_node(), InitProducerIdRequest(None, _UNBOUNDED))
+                refusal = for_code(answer.error_code)
+                if refusal is NoError:
+                    self._id = answer.producer_id
+                    return
+                if not refusal.retriable:
+                    raise refusal
+            await asyncio.sleep(_RETRY_SECONDS)
+
+    async def partitions_of(self, topic: str) -> int:
+        """How many partitions a topic has. Raises UnknownTopicOrPartitionError after REQUEST_SECONDS."""
+        return len(await self.client._wait_on_metadata(topic))
+
+    def leader_of(self, partition: TopicPartition) -> int | None:
+        """The broker that takes records of a partition; None: not known, it is being asked for."""
+        leader: int | None = self.client.cluster.leader_for_partition(partition)
+        if leader is None or leader < 0:
+            self.client._topics.add(partition.topic)
+            self.refresh()
+            return None
+        return leader
+
+    def refresh(self) -> asyncio.Future[bool]:
+        """Ask for partitions and leaders anew; whether a broker has answered."""
+        asked: asyncio.Future[bool] = self.client.force_metadata_update()
+        return asked
+
+    async def write(
+        self, leader: int, batches: Mapping[TopicPartition, Sequence[Message]]
+    ) -> dict[TopicPartition, KafkaError | None]:
+        """Send one batch for each partition; None for those that are durable. After an error that may be tried again
+        the same batch comes again: the broker knows it by its number. After any other, or when it is not tried again,
+        `fence` the partition."""
+        now = int(time.time() * 1000)
+        topics: dict[str, list[tuple[int, bytes]]] = {}
+        for partition, messages in batches.items():
+            topics.setdefault(partition.topic, []).append(
+                (partition.partition, self._encoded(partition, messages, now))
+            )
+        request = ProduceRequest(None, -1, int(REQUEST_SECONDS * 1000), list(topics.items()))
         try:
-            await self._outcome(confirmed, deadline)
-        finally:
-            confirmed.cancel()  # nobody reads a late answer
-        self._smooth.add(partition)
+            answer = await self.client.send(leader, request)
+        except KafkaError as error:
+            return dict.fromkeys(batches, error)
+        outcomes: dict[TopicPartition, KafkaError | None] = {}
+        for topic, partitions in answer.topics:
+            for number, code, *_ in partitions:
+                partition = TopicPartition(topic, number)
+                outcomes[partition] = self._outcome(partition, len(batches[partition]), code)
+        return outcomes
 
-    def give_up(self) -> None:
-        """What is under way is lost."""
-        self._lost = True
-        for outcome in self._outcomes:
-            if not outcome.done():
-                outcome.set_exception(Lost())
+    def _outcome(self, partition: TopicPartition, count: int, code: int) -> KafkaError | None:
+        error = for_code(code)
+        if error is NoError or error is DuplicateSequenceNumber:  # the latter is an old acquaintance of the broker's
+            self._sequences[partition] = (self._sequences[partition] + count) & _LAST_SEQUENCE
+            return None
+        if error.invalid_metadata:
+            self.refresh()
+        refusal: KafkaError = error()
+        return refusal
 
-    async def _outcome(self, confirmed: asyncio.Future[Any], deadline: float) -> None:
-        """One timer looks at the deadlines of all: a timer for each batch costs as much as a message."""
-        if self._lost:
-            raise Lost
-        outcome: asyncio.Future[None] = self._loop.create_future()
-        confirmed.add_done_callback(partial(_pass_on, outcome))
-        self._outcomes[outcome] = deadline
-        if self._look is None:
-            self._look = self._loop.call_later(_LOOK_SECONDS, self._end_the_overdue)
-        try:
-            await outcome
-        finally:
-            del self._outcomes[outcome]
+    def _encoded(self, partition: TopicPartition, messages: Sequence[Message], now: int) -> bytes:
+        builder = default_records.DefaultRecordBatchBuilder(
+            _MAGIC, _LZ4, 0, self._id, self._epochs[partition], self._sequences[partition], _UNBOUNDED
+        )
+        for offset, message in enumerate(messages):
+            builder.append(offset, now, message.key, message.value, list(message.headers))
+        encoded: bytes = builder.build()
+        return encoded
 
-    def _end_the_overdue(self) -> None:
-        now = self._loop.time()
-        for outcome, deadline in self._outcomes.items():
-            if deadline <= now and not outcome.done():
-                outcome.set_exception(TimeoutError())
-        self._look = self._loop.call_later(_LOOK_SECONDS, self._end_the_overdue) if self._outcomes else None
+    def fence(self, partition: TopicPartition) -> bool:
+        """Whether the next batch may come: what is still on its way is refused from then on. False: there have been
+        32,767 epochs, and this link is to be given up."""
+        self._sequences[partition] = 0
+        self._epochs[partition] += 1
+        return self._epochs[partition] <= _LAST_EPOCH
 
-
-def _pass_on(outcome: asyncio.Future[None], confirmed: asyncio.Future[Any]) -> None:
-    reason = None if confirmed.cancelled() else confirmed.exception()
-    if outcome.done():
-        return
-    if reason is None:
-        outcome.set_result(None)
-    else:
-        outcome.set_exception(reason)
+    async def close(self) -> None:
+        """Cut its connections, in bounded time."""
+        if not await ended_in_time(self.client.close(), _CLOSE_SECONDS):
+            await abandon_client(self.client)

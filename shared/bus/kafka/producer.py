@@ -1,29 +1,24 @@
-"""Appends to Kafka: a queue of batches per partition over aiokafka's idempotent producer; answers always come.
+"""Appends to Kafka: a queue of batches per partition, one request at a time to each broker; answers always come.
 
-aiokafka's own `send` costs ten times as much per message, does not answer while the broker is down, and stays broken
-once a batch has failed, because the sequence number of the lost batch is burned (delivery.md T1, T2, T4). So here: one
-batch per partition in flight, a deadline for every batch, and a new aiokafka producer whenever one fails a batch.
-Batches leave together, so that a request holds what several partitions have.
+Batches leave together, so that a request holds what several partitions have, and a partition has one batch under way,
+so that its order is the order of `send`. Every batch has a deadline, whatever the brokers do.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from aiokafka.errors import (
     InvalidProducerEpoch,
+    KafkaConnectionError,
     KafkaError,
-    KafkaTimeoutError,
-    LeaderNotAvailableError,
-    NotLeaderForPartitionError,
     OutOfOrderSequenceNumber,
     ProducerFenced,
     UnknownProducerId,
     UnknownTopicOrPartitionError,
 )
 
-from shared.bus.kafka.client import abandon_producer, ended_in_time, meet
-from shared.bus.kafka.link import Link, Lost
+from shared.bus.kafka.link import Link
 from shared.bus.partition import partition_of, partitions_of
 from shared.bus.port import BusUnavailable, Message, TopicPartition, refuse_oversized
 from shared.bus.security import PLAIN, Security
@@ -33,41 +28,28 @@ from shared.telemetry.logging import get_logger
 log = get_logger(__name__)
 
 SEND_TIMEOUT_SECONDS = 15.0
-STALL_SECONDS = 30.0  # sends wait and nothing was confirmed for so long: the producer is taken for stuck
+STALL_SECONDS = 30.0  # sends wait and nothing was confirmed for so long: the client is taken for stuck (T10)
 LINGER_SECONDS = 0.002  # performance.md: the door to ingest waits for a shared batch of 2 ms
 # What comes in a trickle leaves together, whatever its partition, at most this often: a request costs the brokers (and
 # us) nearly the same with one record as with twenty, and every partition's record in a request of its own is the load.
 PACE_SECONDS = 0.04
 _FULL = 32  # messages that do not wait for the next departure, only for the end of the one under way
 BATCH_BYTES = 128 * 1024  # a larger message goes alone
+_REQUEST_BYTES = 1024 * 1024  # before compression; what does not fit leaves with the next
 HELD_BYTES = 32 * 1024 * 1024  # waiting and in flight, all partitions; above it `send` waits
 _RECORD_OVERHEAD_BYTES = 64  # lengths, offset, time, and as much again for a few headers
+_LOOK_SECONDS = 0.25
+_REST_SECONDS = 0.1  # of a partition that could not be written
 _RETRY_SECONDS = 0.5
 _RETRIES = 3
 _FLUSH_SECONDS = 3.0
 _CLOSE_SECONDS = 1.0
 _CONNECT_SECONDS = 12.0
 
-# The broker did not write this batch, or never saw it; the next producer may.
-_NOT_WRITTEN = (
-    OutOfOrderSequenceNumber,
-    UnknownProducerId,
-    InvalidProducerEpoch,
-    ProducerFenced,
-    NotLeaderForPartitionError,
-    LeaderNotAvailableError,
-)
-
-
-class _Departure:
-    """Batches of all partitions that leave at one moment."""
-
-    __slots__ = ("left", "messages", "timer")
-
-    def __init__(self) -> None:
-        self.left = asyncio.Event()
-        self.messages = 0
-        self.timer: asyncio.TimerHandle | None = None
+# The broker did not write this batch: its number is not the one that comes next, or its producer is not known any more.
+_OUT_OF_STEP = (OutOfOrderSequenceNumber, UnknownProducerId, InvalidProducerEpoch, ProducerFenced)
+_UNANSWERED = KafkaConnectionError("the connection was given up")
+_STOPPED = "the producer was stopped before the messages were confirmed"
 
 
 class _Sending:
@@ -89,25 +71,27 @@ class _Sending:
 class _Batch:
     """Messages of one partition that travel together."""
 
-    __slots__ = ("born", "departure", "messages", "size", "waiters")
+    __slots__ = ("born", "ended", "failures", "messages", "size", "waiters")
 
-    def __init__(self, now: float, departure: "_Departure") -> None:
+    def __init__(self, now: float) -> None:
         self.born = now
-        self.departure = departure
         self.messages: list[Message] = []
         self.size = 0
         self.waiters: list[_Sending] = []
+        self.failures = 0
+        self.ended = False  # answered, whether or not it is still under way
 
 
 class _Lane:
-    """The batches of one partition that wait. A task runs while there are any; one batch is in flight at a time."""
+    """The batches of one partition: one under way at most, the others wait behind it."""
 
-    __slots__ = ("partition", "task", "waiting")
+    __slots__ = ("partition", "rests_until", "under_way", "waiting")
 
     def __init__(self, partition: TopicPartition) -> None:
         self.partition = partition
+        self.under_way: _Batch | None = None
         self.waiting: deque[_Batch] = deque()
-        self.task: asyncio.Task[None] | None = None
+        self.rests_until = 0.0
 
 
 class KafkaProducer:
@@ -118,15 +102,19 @@ class KafkaProducer:
         self._security = security
         self._topics: dict[str, list[_Lane]] = {}
         self._held = 0
-        self._boards: _Departure | None = None  # the next one
-        self._left_at = 0.0
         self._room = asyncio.Event()
         self._room.set()
+        self._boards: dict[_Lane, None] = {}  # their last batch leaves with the next departure
+        self._aboard = 0  # messages
+        self._left_at = 0.0
+        self._departure: asyncio.TimerHandle | None = None
+        self._ready: dict[_Lane, None] = {}  # their first batch has left, as soon as its broker is free
+        self._busy: dict[int, asyncio.Task[None]] = {}
+        self._look: asyncio.TimerHandle | None = None
+        self._waiting_since = 0.0
         self._link: Link | None = None
         self._renewal: asyncio.Task[None] | None = None
         self._cleanups: set[asyncio.Task[None]] = set()
-        self._in_flight = 0
-        self._waiting_since: float | None = None
         self._stopped = False
         self.renewals = 0
 
@@ -137,14 +125,15 @@ class KafkaProducer:
     async def send(self, messages: Sequence[Message]) -> None:
         """Return when every message is durable; MessageTooLarge: nothing sent, BusUnavailable: unknown."""
         sizes = refuse_oversized(messages)
-        deadline = asyncio.get_running_loop().time() + SEND_TIMEOUT_SECONDS
-        sending = _Sending(asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + SEND_TIMEOUT_SECONDS
+        sending = _Sending(loop.create_future())
         for message, size, lane in zip(messages, sizes, await self._lanes_of(messages, deadline), strict=True):
             while self._held >= HELD_BYTES:
                 await self._wait_for_room(deadline)
             if self._stopped:
                 raise BusUnavailable("the producer is stopped")
-            self._append(lane, message, size, sending)
+            self._append(lane, message, size + _RECORD_OVERHEAD_BYTES, sending)
         self._depart_if_full()
         sending.finished(None)
         if reason := await sending.done:
@@ -155,22 +144,26 @@ class KafkaProducer:
         if self._stopped:
             return
         self._stopped = True
-        self._room.set()
-        lanes = [lane for lanes in self._topics.values() for lane in lanes]
-        running = {lane.task for lane in lanes if lane.task}
-        pending = (await asyncio.wait(running, timeout=_FLUSH_SECONDS))[1] if running else set()
-        for task in pending:
-            task.cancel()
-        if pending:
-            await asyncio.wait(pending, timeout=_CLOSE_SECONDS)
-        for batch in (batch for lane in lanes for batch in lane.waiting):
-            self._finish(batch, "the producer was stopped before the messages were confirmed")
-        if self._renewal:
-            self._renewal.cancel()
-            await asyncio.wait({self._renewal}, timeout=_CLOSE_SECONDS)
+        self._depart()
+        try:
+            async with asyncio.timeout(_FLUSH_SECONDS):
+                while self._held:
+                    self._room.clear()
+                    await self._room.wait()
+        except TimeoutError:
+            for lane in self._lanes():
+                self._end(lane, _STOPPED)
         link, self._link = self._link, None
-        if link and (pending or not await ended_in_time(link.producer.stop(), _CLOSE_SECONDS)):
-            await abandon_producer(link.producer)
+        tasks = [*self._busy.values(), *([self._renewal] if self._renewal else [])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=_CLOSE_SECONDS)
+        for timer in (self._departure, self._look):
+            if timer:
+                timer.cancel()
+        if link:
+            await link.close()
         if self._cleanups:
             await asyncio.wait(self._cleanups, timeout=_CLOSE_SECONDS)
 
@@ -185,40 +178,50 @@ class KafkaProducer:
         return [lanes[message.topic][partition_of(message.key, len(lanes[message.topic]))] for message in messages]
 
     def _append(self, lane: _Lane, message: Message, size: int, sending: _Sending) -> None:
-        size += _RECORD_OVERHEAD_BYTES
         batch = lane.waiting[-1] if lane.waiting else None
         if batch is None or batch.size + size > BATCH_BYTES:
-            loop = asyncio.get_running_loop()
-            batch = _Batch(now := loop.time(), self._boarding(now))
-            lane.waiting.append(batch)
-            if lane.task is None:
-                lane.task = loop.create_task(self._run(lane))
+            if batch is not None:  # full: it does not wait for the next departure
+                self._ready[lane] = None
+            batch = self._board(lane)
         if not batch.waiters or batch.waiters[-1] is not sending:
             batch.waiters.append(sending)
             sending.left += 1
         batch.messages.append(message)
         batch.size += size
         self._held += size
-        batch.departure.messages += 1
+        self._aboard += 1
 
-    def _boarding(self, now: float) -> _Departure:
-        if self._boards is None:
-            self._boards = _Departure()
+    def _board(self, lane: _Lane) -> _Batch:
+        loop = asyncio.get_running_loop()
+        batch = _Batch(now := loop.time())
+        lane.waiting.append(batch)
+        self._boards[lane] = None
+        if self._departure is None:
             at = max(now + LINGER_SECONDS, self._left_at + PACE_SECONDS)
-            self._boards.timer = asyncio.get_running_loop().call_at(at, self._depart, self._boards)
-        return self._boards
+            self._departure = loop.call_at(at, self._depart)
+        if self._look is None:
+            self._waiting_since = now
+            self._look = loop.call_later(_LOOK_SECONDS, self._end_the_overdue)
+        return batch
 
     def _depart_if_full(self) -> None:
         """Under load what came while a request was under way makes the next: few large ones cost the least."""
-        if self._boards and self._boards.messages >= _FULL and not self._in_flight:
-            self._depart(self._boards)
+        if self._busy:
+            return
+        if self._aboard >= _FULL:
+            self._depart()
+        elif self._ready:
+            self._pump()
 
-    def _depart(self, departure: _Departure) -> None:
-        if departure is self._boards and departure.timer:
-            departure.timer.cancel()
-            departure.left.set()
-            self._boards = None
-            self._left_at = asyncio.get_running_loop().time()
+    def _depart(self) -> None:
+        if self._departure:
+            self._departure.cancel()
+            self._departure = None
+        self._left_at = asyncio.get_running_loop().time()
+        self._ready.update(self._boards)
+        self._boards.clear()
+        self._aboard = 0
+        self._pump()
 
     async def _wait_for_room(self, deadline: float) -> None:
         self._room.clear()
@@ -230,100 +233,135 @@ class KafkaProducer:
 
     async def _learn(self, topic: str, deadline: float) -> list[_Lane]:
         """The lanes of a topic: partition counts never change, so they are asked for once."""
-        link = await self._linked(deadline)
-        if link is None:
-            raise BusUnavailable("Kafka is out of reach")
         try:
             async with asyncio.timeout_at(deadline):
-                partitions = await link.producer.partitions_for(topic)
+                partitions = await (await self._linked()).partitions_of(topic)
         except (KafkaError, TimeoutError) as error:
-            unknown = (
-                isinstance(error, UnknownTopicOrPartitionError) and await link.producer.client.force_metadata_update()
-            )
-            if unknown:
+            if isinstance(error, UnknownTopicOrPartitionError) and await (await self._linked()).refresh():
                 raise NotFound(f"the topic {topic!r} does not exist; create it first") from None
             raise BusUnavailable(f"Kafka is out of reach ({error!r})") from error
-        return self._topics.setdefault(topic, [_Lane(TopicPartition(topic, n)) for n in range(len(partitions))])
+        return self._topics.setdefault(topic, [_Lane(TopicPartition(topic, n)) for n in range(partitions)])
 
-    async def _run(self, lane: _Lane) -> None:
-        """Send what waits, oldest batch first, until nothing does."""
+    def _lanes(self) -> Iterable[_Lane]:
+        return (lane for lanes in self._topics.values() for lane in lanes)
+
+    # delivery
+
+    def _pump(self) -> None:
+        """Every broker that is free takes what is ready for it."""
+        if not self._ready or (link := self._link) is None:
+            return
+        now = asyncio.get_running_loop().time()
+        loads: dict[int, list[_Lane]] = {}
+        for lane in [lane for lane in self._ready if lane.under_way is None and lane.rests_until <= now]:
+            if (leader := link.leader_of(lane.partition)) is None:
+                self._rest(lane)
+            elif leader not in self._busy:
+                loads.setdefault(leader, []).append(lane)
+        for leader, lanes in loads.items():
+            taken = self._taken(lanes)
+            self._busy[leader] = asyncio.get_running_loop().create_task(self._exchange(link, leader, taken))
+
+    def _taken(self, lanes: Sequence[_Lane]) -> list[_Lane]:
+        """The lanes whose first batch goes with this request."""
+        size = 0
+        for n, lane in enumerate(lanes):
+            if size >= _REQUEST_BYTES:
+                return list(lanes[:n])
+            batch = lane.under_way = lane.waiting.popleft()
+            size += batch.size
+            del self._ready[lane]
+            if len(lane.waiting) > (lane in self._boards):
+                self._ready[lane] = None  # at the end: others come before its next
+        return list(lanes)
+
+    async def _exchange(self, link: Link, leader: int, lanes: Sequence[_Lane]) -> None:
+        outcomes: dict[TopicPartition, KafkaError | None] = {}
         try:
-            while lane.waiting:
-                if len(lane.waiting) == 1:
-                    await lane.waiting[0].departure.left.wait()
-                batch = lane.waiting.popleft()
-                reason: str | None = "the producer was stopped before the messages were confirmed"
-                try:
-                    reason = await self._deliver(lane.partition, batch)
-                finally:
-                    self._finish(batch, reason)
+            batches = {lane.partition: lane.under_way.messages for lane in lanes if lane.under_way}
+            outcomes = await link.write(leader, batches)
         finally:
-            lane.task = None
+            del self._busy[leader]
+            for lane in lanes:
+                self._settle(link, lane, outcomes.get(lane.partition, _UNANSWERED))
+        self._depart_if_full()
+        self._pump()
+
+    def _settle(self, link: Link, lane: _Lane, error: KafkaError | None) -> None:
+        batch, lane.under_way = lane.under_way, None
+        if batch is None:
+            return
+        if error is None:
+            self._waiting_since = asyncio.get_running_loop().time()
+            self._finish(batch, None)
+            return
+        out_of_step = isinstance(error, _OUT_OF_STEP)
+        batch.failures += out_of_step
+        again = not batch.ended and batch.failures <= _RETRIES and (out_of_step or error.retriable)
+        if (out_of_step or not again) and not link.fence(lane.partition):
+            self._discard(link, "its epochs are used up")
+        if again:
+            lane.waiting.appendleft(batch)
+            self._ready[lane] = None
+            self._rest(lane)
+        else:
+            self._finish(batch, f"Kafka refused messages for {lane.partition.topic} ({error!r})")
+
+    def _rest(self, lane: _Lane) -> None:
+        """Until the brokers had a moment to sort themselves out."""
+        loop = asyncio.get_running_loop()
+        lane.rests_until = loop.time() + _REST_SECONDS
+        loop.call_at(lane.rests_until, self._pump)
 
     def _finish(self, batch: _Batch, reason: str | None) -> None:
+        if batch.ended:
+            return
+        batch.ended = True
         self._held -= batch.size
         if self._held < HELD_BYTES:
             self._room.set()
         for sending in batch.waiters:
             sending.finished(reason)
 
-    # delivery
-
-    async def _deliver(self, partition: TopicPartition, batch: _Batch) -> str | None:
-        """None when the batch is durable, else why that is not known."""
+    def _end_the_overdue(self) -> None:
+        """One timer looks at the deadlines of all batches: one for each costs as much as a message."""
         loop = asyncio.get_running_loop()
-        deadline = batch.born + SEND_TIMEOUT_SECONDS
-        if self._waiting_since is None:
-            self._waiting_since = loop.time()
-        self._in_flight += 1
-        try:
-            reason = await self._attempt(partition, batch, deadline)
-        finally:
-            self._in_flight -= 1
-            self._depart_if_full()
-        if reason is None:
-            self._waiting_since = loop.time() if self._in_flight else None
-        elif self._link and loop.time() - self._waiting_since >= STALL_SECONDS:
+        now = loop.time()
+        if self._link and now - self._waiting_since >= STALL_SECONDS:
             self._discard(self._link, f"nothing was confirmed for {STALL_SECONDS:g} s")
-            self._waiting_since = None
-        return reason
+            self._waiting_since = now
+        for lane in [lane for lane in self._lanes() if lane.under_way or lane.waiting]:
+            reason = f"Kafka did not confirm messages for {lane.partition.topic} within {SEND_TIMEOUT_SECONDS:g} s"
+            self._end(lane, reason, born_before=now - SEND_TIMEOUT_SECONDS)
+        self._look = loop.call_later(_LOOK_SECONDS, self._end_the_overdue) if self._held else None
 
-    async def _attempt(self, partition: TopicPartition, batch: _Batch, deadline: float) -> str | None:
-        failures = 0
-        while link := await self._linked(deadline):
-            try:
-                await link.write(partition, batch.messages, deadline)
-                return None
-            except TimeoutError:
-                break
-            except (Lost, KafkaTimeoutError, UnknownTopicOrPartitionError):
-                # Given up by another lane; or an older batch is still before this one; or no metadata: not this batch.
-                continue
-            except Exception as error:
-                # Whatever failed it, its sequence number is used up: the next batch would fail too (T1, T2).
-                self._discard(link, repr(error))
-                failures += 1
-                if not isinstance(error, _NOT_WRITTEN) or failures > _RETRIES:
-                    return f"Kafka refused messages for {partition.topic} ({error!r})"
-        return f"Kafka did not confirm messages for {partition.topic} within {SEND_TIMEOUT_SECONDS:g} s"
+    def _end(self, lane: _Lane, reason: str, born_before: float = float("inf")) -> None:
+        """Answer for batches, under way or not. What is under way may still be written: that is why it is unknown."""
+        if lane.under_way and lane.under_way.born <= born_before:
+            self._finish(lane.under_way, reason)
+        while lane.waiting and lane.waiting[0].born <= born_before:
+            self._finish(lane.waiting.popleft(), reason)
+        if not lane.waiting:
+            self._ready.pop(lane, None)
+            self._boards.pop(lane, None)
 
     # the connection
 
-    async def _linked(self, deadline: float) -> Link | None:
-        """A producer that has not failed yet; None when there is none before the deadline."""
-        loop = asyncio.get_running_loop()
-        while (left := deadline - loop.time()) > 0:
-            if self._link:
-                return self._link
+    async def _linked(self) -> Link:
+        """A link that has not failed; the caller bounds the time."""
+        while (link := self._link) is None:
             if self._stopped:
-                return None
-            if self._renewal is None:
-                self._renewal = loop.create_task(self._renew())
-            await asyncio.wait({self._renewal}, timeout=left)
-        return None
+                raise BusUnavailable("the producer is stopped")
+            await asyncio.wait({self._renewing()})
+        return link
+
+    def _renewing(self) -> asyncio.Task[None]:
+        if self._renewal is None:
+            self._renewal = asyncio.get_running_loop().create_task(self._renew())
+        return self._renewal
 
     async def _renew(self) -> None:
-        """Try until there is a new producer."""
+        """Try until there is a new link."""
         try:
             while self._link is None:
                 try:
@@ -334,26 +372,29 @@ class KafkaProducer:
                     await asyncio.sleep(_RETRY_SECONDS)
         finally:
             self._renewal = None
+        self._pump()
 
     async def _open(self) -> Link:
         link = Link(self._servers, self._security)
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                await meet(link.producer.client, link.producer.start())
+                await link.open()
         except BaseException as error:
-            await abandon_producer(link.producer)
+            await link.close()
             if isinstance(error, KafkaError | OSError | TimeoutError):
                 raise BusUnavailable(f"Kafka at {','.join(self._servers)} is out of reach ({error!r})") from error
             raise
         return link
 
     def _discard(self, link: Link, reason: str) -> None:
-        """Give a failed producer up; the lanes that wait for it go on with the next."""
+        """Give a link up; what was under way with it goes with the next."""
         if link is not self._link:
             return
         self._link = None
-        link.give_up()
         log.warning("kafka_producer_given_up", reason=reason)
-        cleanup = asyncio.get_running_loop().create_task(abandon_producer(link.producer))
+        for task in self._busy.values():
+            task.cancel()
+        self._renewing()
+        cleanup = asyncio.get_running_loop().create_task(link.close())
         self._cleanups.add(cleanup)
         cleanup.add_done_callback(self._cleanups.discard)

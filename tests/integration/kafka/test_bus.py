@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.errors import InvalidProducerEpoch
 from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 
 from shared.bus.kafka import KafkaBus, servers_of
@@ -26,17 +27,42 @@ from tests.support.poll import eventually
 pytestmark = pytest.mark.kafka
 
 
-async def test_a_poisoned_producer_is_replaced_and_the_send_succeeds(
+async def test_numbers_that_the_broker_does_not_expect_begin_anew_and_the_send_succeeds(
     bus: KafkaBus, producer: KafkaProducer, topic: str
 ) -> None:
     await producer.send([Message(topic, b"k", b"before")])
     assert producer._link
     # What a lost batch leaves behind: sequence numbers that the broker will never see (T1, T2).
-    producer._link.producer._txn_manager.increment_sequence_number(TopicPartition(topic, 0), 5)
+    producer._link._sequences[TopicPartition(topic, 0)] += 5
     await asyncio.gather(*(producer.send([Message(topic, b"k", b"%d" % n)]) for n in range(20)))
-    assert producer.renewals == 1
+    assert producer._link._epochs[TopicPartition(topic, 0)] == 1
     await producer.send([Message(topic, b"k", b"after")])
     assert await values(bus, topic) == [b"before", *(b"%d" % n for n in range(20)), b"after"]
+
+
+async def test_a_batch_that_was_given_up_is_refused_when_it_comes_late(
+    bus: KafkaBus, producer: KafkaProducer, topic: str
+) -> None:
+    link, partition = producer._link, TopicPartition(topic, 0)
+    await producer.send([Message(topic, b"k", b"before")])
+    assert link
+    assert link.fence(partition)
+    await producer.send([Message(topic, b"k", b"after")])
+    link._epochs[partition], link._sequences[partition] = 0, 1  # as when it was sent
+    outcomes = await link.write(link.leader_of(partition) or 0, {partition: [Message(topic, b"k", b"late")]})
+    assert isinstance(outcomes[partition], InvalidProducerEpoch)
+    assert await values(bus, topic) == [b"before", b"after"]
+
+
+async def test_a_link_without_epochs_left_is_replaced(bus: KafkaBus, producer: KafkaProducer, topic: str) -> None:
+    link, partition = producer._link, TopicPartition(topic, 0)
+    assert link
+    link._epochs[partition] = 2**15 - 1
+    await producer.send([Message(topic, b"k", b"before")])
+    link._sequences[partition] += 5
+    await producer.send([Message(topic, b"k", b"after")])
+    assert producer.renewals == 1
+    assert await values(bus, topic) == [b"before", b"after"]
 
 
 async def test_a_batch_that_the_broker_refuses_for_good_fails_alone(
@@ -60,7 +86,7 @@ async def test_a_trickle_over_partitions_leaves_together_and_a_full_load_at_once
     monkeypatch.setattr(kafka_producer, "PACE_SECONDS", 60.0)
     keys = [b"%d" % n for n in range(kafka_producer._FULL)]
     trickle = [asyncio.create_task(producer.send([Message(topic, key, b"v")])) for key in keys[1:]]
-    await eventually(lambda: producer._boards and producer._boards.messages == len(trickle))
+    await eventually(lambda: producer._aboard == len(trickle))
     assert not any(task.done() for task in trickle)
     async with asyncio.timeout(15):  # the last place is taken: they do not wait for the minute
         await asyncio.gather(producer.send([Message(topic, keys[0], b"v")]), *trickle)
@@ -72,7 +98,7 @@ async def test_a_send_to_a_topic_that_is_not_there_says_so(
     producer: KafkaProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert producer._link
-    monkeypatch.setattr(producer._link.producer.client, "_request_timeout_ms", 200)  # how long aiokafka looks for it
+    monkeypatch.setattr(producer._link.client, "_request_timeout_ms", 200)  # how long aiokafka looks for it
     with pytest.raises(NotFound):
         await producer.send([Message("test.never.created", b"k", b"v")])
 

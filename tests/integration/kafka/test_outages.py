@@ -102,7 +102,7 @@ async def test_stop_returns_with_the_broker_down(
     broker.kill()
     try:
         waiting = asyncio.create_task(producer.send([Message(topic, b"k", b"never")]))
-        await eventually(lambda: producer._in_flight)
+        await eventually(lambda: producer._busy)
         for stop in (producer.stop, consumer.stop, other.stop):
             began = time.monotonic()
             await stop()
@@ -129,7 +129,7 @@ async def test_stop_returns_with_the_broker_frozen(bus: KafkaBus, broker: KafkaB
     await collect(consumer, 1)
     async with frozen(broker):
         waiting = asyncio.create_task(producer.send([Message(topic, b"k", b"unknown")]))
-        await eventually(lambda: producer._in_flight)
+        await eventually(lambda: producer._busy)
         for stop in (producer.stop, consumer.stop):
             began = time.monotonic()
             await stop()

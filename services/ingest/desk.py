@@ -5,10 +5,11 @@ vouch for, no room, a bus that is away) goes to the app, which knows how to say 
 """
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from services.ingest.directory import Directory, Source
-from services.ingest.endpoints import TEST_HEADER, by_name
+from services.ingest.endpoints import TEST_HEADER
 from services.ingest.fairness import Fairness
 from services.ingest.outlet import BusOutlet, Ready, SpoolingOutlet
 from services.ingest.sources.proof import proven
@@ -19,7 +20,7 @@ from shared.http.protocol import Reply
 from shared.telemetry.metrics import ACCEPTED, child
 from shared.telemetry.tracing import is_watched, trace_onward
 
-PATH = b"/v1/sources/"
+PATH = "/v1/sources/"
 _BODY = b'{"accepted":1,"parked":0,"skipped":{}}'
 _ANSWER = (
     b"HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(_BODY)
@@ -46,11 +47,11 @@ class IngestDesk:
         self._groups: dict[int, _Group] = {}
         self._sending: set[asyncio.Task[None]] = set()
 
-    def admit(self, url: bytes) -> Source | None:
+    def admit(self, url: str) -> Source | None:
         """The source of a delivery that may come quickly; it has its place and its token then."""
         if not url.startswith(PATH):
             return None
-        source = self._directory.find(url[len(PATH) :].decode("latin-1"))
+        source = self._directory.find(url[len(PATH) :])
         if source is None or source.quick is None:
             return None
         try:
@@ -69,9 +70,9 @@ class IngestDesk:
         self._fairness.leave()
         self._fairness.give_back(visit.origin.workspace)
 
-    def take(self, visit: Source, headers: list[tuple[bytes, bytes]], body: bytes, reply: Reply) -> bool:
+    def take(self, visit: Source, headers: Mapping[str, str], body: bytes, reply: Reply) -> bool:
         """Whether it is proven, and its record known; it is answered when that is durable."""
-        event = self._ready(visit, by_name(headers), body)
+        event = self._ready(visit, headers, body)
         if event is None:
             self.leave(visit)
             return False
@@ -85,7 +86,7 @@ class IngestDesk:
         group.replies.append(reply)
         return True
 
-    def _ready(self, source: Source, headers: dict[str, str], body: bytes) -> Ready | None:
+    def _ready(self, source: Source, headers: Mapping[str, str], body: bytes) -> Ready | None:
         if not self._groups:  # one moment for all that is read in one turn of the loop
             now = utc_now()
             self._now = now, now.timestamp(), rfc3339(now)

@@ -11,8 +11,7 @@ from shared.core.errors import TooManyRequests, Unavailable
 from shared.http.problems import problem_of
 from shared.telemetry.metrics import REFUSED, child
 
-_PATH = PATH.decode()
-_TAKEN = ("/v1/feedback", "/v1/invitations", _PATH)
+_TAKEN = ("/v1/feedback", "/v1/invitations", PATH)
 
 
 class Door:
@@ -32,7 +31,7 @@ class Door:
         if scope.get("method") != "POST" or not path.startswith(_TAKEN):
             await self._behind(scope, receive, send)
             return
-        source = self._directory.find(path[len(_PATH) :]) if path.startswith(_PATH) else None
+        source = self._directory.find(path[len(PATH) :]) if path.startswith(PATH) else None
         try:
             with self._fairness.room():
                 if source is not None:

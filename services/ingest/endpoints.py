@@ -4,7 +4,7 @@ They hang as routes inside the app, in front of the documented ones of api.py at
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
@@ -115,11 +115,7 @@ def _query(scope: Scope) -> dict[str, str]:
 
 def headers_of(scope: Scope) -> dict[str, str]:
     """Headers by lower-case name; of one that comes twice the first counts."""
-    return by_name(scope["headers"])
-
-
-def by_name(pairs: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
-    """`headers_of` as uvicorn read them."""
+    pairs = scope["headers"]
     return {name.decode("latin-1"): value.decode("latin-1") for name, value in reversed(pairs)}
 
 

@@ -3,24 +3,24 @@
 A head (request line and headers) that is too large or too slow ends its connection, before it costs memory; so does a
 body that drips. What is plain pays nothing for it: no timer and no call a header.
 
-An app may have a `desk` in front of it (Desk). A request that it admits costs no scope, no task and no messages: its
-bytes are handed over, and an answer is written. Whatever it does not take goes to the app as if there were no desk.
+An app may have a `desk` in front of it (Desk). A plain request (plain.py) that it admits costs no parser, no scope, no
+task and no messages: its bytes are handed over, and an answer is written. Whatever it does not take goes to the parser
+and the app as if there were no desk.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_BYTES = 16 * 1024
+from shared.http.plain import HEAD_BYTES, Plain, plain_head
+
 # Also for the first byte of a connection; between requests uvicorn's own keep-alive timeout holds.
 HEAD_SECONDS = 5.0
 # A body may take its time (an import takes minutes), but from here on it must have come at least so quickly.
 BODY_SECONDS = 20.0
 BODY_BYTES_A_SECOND = 1024
-# Larger bodies are the app's.
-DESK_BYTES = 64 * 1024
 _END_OF_HEAD = b"\r\n\r\n"
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/problem+json\r\n"
@@ -35,10 +35,10 @@ Reply = Callable[[bytes | None], None]
 class Desk(Protocol):
     """Takes plain POSTs before the app sees them. Nothing here waits or raises."""
 
-    def admit(self, url: bytes) -> Any:
+    def admit(self, url: str) -> Any:
         """What the desk keeps of a request while its body comes; None: it is not for the desk."""
 
-    def take(self, visit: Any, headers: list[tuple[bytes, bytes]], body: bytes, reply: Reply) -> bool:
+    def take(self, visit: Any, headers: Mapping[str, str], body: bytes, reply: Reply) -> bool:
         """Whether the desk takes the request that it admitted; then it calls `reply` once, later."""
         ...
 
@@ -46,23 +46,11 @@ class Desk(Protocol):
         """A request that was admitted does not come to the desk."""
 
 
-class _NoDesk:
-    def admit(self, url: bytes) -> Any:
-        return None
-
-    def take(self, visit: Any, headers: list[tuple[bytes, bytes]], body: bytes, reply: Reply) -> bool:
-        return False
-
-    def leave(self, visit: Any) -> None:
-        pass
-
-
-_NO_DESK = _NoDesk()
-
-
 class BoundedProtocol(HttpToolsProtocol):
     """For `uvicorn.Config(http=…)`."""
 
+    # The parser: whether it is inside a request, and inside its head.
+    _parsing = False
     _awaits_head = True
     _head_bytes = 0
     _requests = 0
@@ -72,16 +60,16 @@ class BoundedProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     # A request that the desk has admitted: until its body is whole, then until the desk has answered.
     _visit: Any = None
-    _whole = False
+    _plain: Plain | None = None
+    _raw: bytes | bytearray = b""
     _at_desk = False
-    _held = bytearray()
     _early = b""  # what came meanwhile
     _ends = False
     _idle_since: float | None = None
 
     def __init__(self, config: Any, *more: Any, **named: Any) -> None:
         super().__init__(config, *more, **named)
-        self._desk: Desk = getattr(config.app, "desk", _NO_DESK)
+        self._desk: Desk | None = getattr(config.app, "desk", None)
 
     # the connection
 
@@ -95,8 +83,9 @@ class BoundedProtocol(HttpToolsProtocol):
         """Gone."""
         if self._deadline is not None:
             self._deadline.cancel()
-        if self._visit is not None and not self._at_desk:
-            self._leave()
+        if self._desk is not None and self._visit is not None and not self._at_desk:
+            self._desk.leave(self._visit)
+            self._visit = None
         super().connection_lost(exc)
 
     def shutdown(self) -> None:
@@ -107,102 +96,64 @@ class BoundedProtocol(HttpToolsProtocol):
             self._ends = True
 
     def data_received(self, data: bytes) -> None:
-        """Parse what may be parsed: of a head at most HEAD_BYTES, in however many pieces it comes."""
+        """Bytes for the desk, or for the parser."""
         if self._at_desk:
             self._early += data
             self.flow.pause_reading()
-            return
-        if not self._awaits_head:
-            self._body_bytes += len(data)
-            super().data_received(data)
-        else:
-            room = HEAD_BYTES - self._head_bytes
-            if len(data) > room and data.find(_END_OF_HEAD, 0, room + len(_END_OF_HEAD)) < 0:
-                self._refuse()
-                return
-            began = self._requests
-            super().data_received(data)
-            # What stands behind a whole request in one piece is not counted: nothing tells how much of it is head.
-            self._head_bytes = self._head_bytes + len(data) if began == self._requests else 0
-        if self._whole:
-            self._come_to_desk()
-
-    # one request
-
-    def on_message_begin(self) -> None:
-        """The first byte of a request."""
-        if self._whole:  # and another one behind it in the same piece: answers keep their order at the app
-            self._pass_by()
-        self.url, self.headers, self.expect_100_continue = b"", [], False
-        self._head_began = self.loop.time()
-        self._idle_since = None
-
-    def on_headers_complete(self) -> None:
-        """The head is whole."""
-        self._awaits_head, self._head_began = False, None
-        self._body_began, self._body_bytes = self.loop.time(), 0
-        if self._is_plain():
-            self._visit = self._desk.admit(self.url)
-            if self._visit is not None:
-                self._held = bytearray()  # pieces of two bytes would take twenty times their size
-                return
-        self._begin()
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body."""
-        if self._visit is None:
-            super().on_body(body)
-            return
-        self._held += body
-        if len(self._held) > DESK_BYTES:
-            self._pass_by()
-
-    def on_message_complete(self) -> None:
-        """The body is whole: another head may follow."""
-        if self._visit is None:
-            super().on_message_complete()
-        else:
-            self._whole = True
-        self._awaits_head, self._head_bytes, self._body_began = True, 0, None
-        self._requests += 1
-
-    def _begin(self) -> None:
-        """The app gets the request: uvicorn makes its scope and its task."""
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.headers += headers
-        super().on_headers_complete()
+        elif self._visit is not None:
+            self._gather(data)
+        elif not self._is_admitted(data):
+            self._parse(data)
 
     # the desk
 
-    def _is_plain(self) -> bool:
-        parser = self.parser
-        return (
-            parser.get_method() == b"POST"
-            and parser.should_keep_alive()
-            and not parser.should_upgrade()
-            and parser.get_http_version() == "1.1"
-            and not self.expect_100_continue
-            and (not self.cycle or self.cycle.response_complete)
-        )
+    def _is_admitted(self, data: bytes) -> bool:
+        """Whether a plain request begins here, and the desk wants it. What stands behind another request is the app's
+        as long as that one is: answers keep their order."""
+        if self._desk is None or self._parsing or (self.cycle and not self.cycle.response_complete):
+            return False
+        plain = plain_head(data)
+        visit = None if plain is None else self._desk.admit(plain.url)
+        if visit is None:
+            return False
+        self._unset_keepalive_if_required()
+        self._visit, self._plain, self._raw = visit, plain, b""
+        self._head_began = self._idle_since = None
+        self._gather(data)
+        return True
 
-    def _come_to_desk(self) -> None:
-        self._whole = False
+    def _gather(self, data: bytes) -> None:
+        plain, had = self._plain, len(self._raw)
+        if plain is None:
+            return
+        missing = plain.end - had
+        if len(data) < missing:
+            if not had:  # pieces of two bytes would take twenty times their size
+                self._raw, self._body_began, self._body_bytes = bytearray(), self.loop.time(), 0
+            self._raw += data
+            self._body_bytes += len(data)
+            return
+        self._body_began = None
+        self._raw = data[:missing] if not had else self._raw + data[:missing]
+        self._early = data[missing:]
+        self._come_to_desk(plain)
+
+    def _come_to_desk(self, plain: Plain) -> None:
         self._at_desk = True
-        if not self._desk.take(self._visit, self.headers, bytes(self._held), self._reply):
-            self._at_desk = False
-            self._play_back(whole=True)
+        body = bytes(self._raw[plain.body :])
+        if self._desk is None or not self._desk.take(self._visit, plain.headers, body, self._reply):
+            self._reply(None)
 
     def _reply(self, answer: bytes | None) -> None:
-        self._at_desk = False
+        raw, self._raw = self._raw, b""
+        self._at_desk, self._visit, self._plain = False, None, None
         if self.transport.is_closing():
-            self._visit = None
             return
         if answer is None:
-            self._play_back(whole=True)
+            self._parse(bytes(raw))
+            if self._ends:
+                self.cycle.keep_alive = False
         else:
-            self._visit = None
             self.transport.write(answer)
             self.server_state.total_requests += 1
             self._idle_since = self.loop.time()
@@ -214,25 +165,42 @@ class BoundedProtocol(HttpToolsProtocol):
             self.flow.resume_reading()
             self.data_received(early)
 
-    def _pass_by(self) -> None:
-        """To the app, with as much of the body as there is."""
-        whole = self._whole
-        self._leave()
-        self._play_back(whole=whole)
+    # the parser
 
-    def _leave(self) -> None:
-        self._desk.leave(self._visit)
-        self._visit, self._whole = None, False
+    def _parse(self, data: bytes) -> None:
+        """Of a head at most HEAD_BYTES, in however many pieces it comes."""
+        if not self._awaits_head:
+            self._body_bytes += len(data)
+            super().data_received(data)
+            return
+        room = HEAD_BYTES - self._head_bytes
+        if len(data) > room and data.find(_END_OF_HEAD, 0, room + len(_END_OF_HEAD)) < 0:
+            self._refuse()
+            return
+        began = self._requests
+        super().data_received(data)
+        # What stands behind a whole request in one piece is not counted: nothing tells how much of it is head.
+        self._head_bytes = self._head_bytes + len(data) if began == self._requests else 0
 
-    def _play_back(self, *, whole: bool) -> None:
-        self._visit = None
-        self._begin()
-        if self._ends:
-            self.cycle.keep_alive = False
-        super().on_body(bytes(self._held))
-        self._held = bytearray()
-        if whole:
-            super().on_message_complete()
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        super().on_message_begin()
+        self._parsing = True
+        self._head_began = self.loop.time()
+        self._idle_since = None
+
+    def on_headers_complete(self) -> None:
+        """The head is whole."""
+        self._awaits_head, self._head_began = False, None
+        self._body_began, self._body_bytes = self.loop.time(), 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The body is whole: another head may follow."""
+        super().on_message_complete()
+        self._parsing = False
+        self._awaits_head, self._head_bytes, self._body_began = True, 0, None
+        self._requests += 1
 
     # time
 

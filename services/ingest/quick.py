@@ -99,9 +99,10 @@ class _Scale(NamedTuple):
 
 
 class _Frame(NamedTuple):
-    """What feedback with the same frame shares: the beginning of its JSON, its channel, its ratings, and what became of
-    scores that were met."""
+    """What feedback with the same frame shares: the quotes of what is shared, the beginning of its JSON, its channel,
+    its ratings, and what became of scores that were met."""
 
+    quotes: int
     head: str
     channel: str
     ratings: tuple[_Scale, ...]
@@ -134,10 +135,8 @@ class QuickWay:
     def record(self, body: bytes, received_at: datetime, stamp: str, traceparent: str | None) -> Message | None:
         """The record of one item, or None: it has to go the whole way. `stamp` is `received_at` in RFC 3339."""
         given = _read(body)
-        if given is None:
-            return None
-        frame = self._frames.get(_key(given))
-        if frame is None:
+        frame = None if given is None else self._frames.get(_key(given))
+        if given is None or frame is None or not _is_whole(given, body, frame.quotes):
             return None
         ratings, sensitive = _ratings(frame, given), _sensitive(frame, given)
         if ratings is None or sensitive is None or not (ratings or given.text or given.title):
@@ -181,6 +180,7 @@ class QuickWay:
             self._frames.clear()
         data = event.data
         self._frames[_key(given)] = _Frame(
+            quotes=_shared_quotes(given),
             head=data.model_dump_json(include=_SHARED, exclude_none=True)[:-1],
             channel=data.channel,
             ratings=tuple(_scale(rating) for rating in data.ratings),
@@ -189,8 +189,8 @@ class QuickWay:
 
 
 def _read(body: bytes) -> _Feedback | None:
-    """The item, unless something about it needs a closer look: escapes, text that is not in NFC, a key that stands
-    there twice (it has quotes that are gone when the item is written again), words that are too long."""
+    """The item, unless something about it needs a closer look: escapes, text that is not in NFC, words that are too
+    long."""
     if b"\\" in body and b"\\u" in body:
         return None
     if not body.isascii():
@@ -203,11 +203,35 @@ def _read(body: bytes) -> _Feedback | None:
         given = _decode(body)
     except msgspec.MsgspecError:
         return None
-    if _encode(given).count(b'"') != body.count(b'"') or not _is_line(given.id, 200):
+    if not _is_line(given.id, 200):
         return None
     if given.revision is not None and not 0 <= given.revision < _MOST_REVISION:
         return None
     return given if given.thread_id is None or _is_line(given.thread_id, 80) else None
+
+
+def _is_whole(given: _Feedback, body: bytes, shared: int) -> bool:
+    """Whether the item is all that the body says: a key that stands there twice has quotes that are gone when the item
+    is written again. They are counted without writing it, unless words may have quotes of their own."""
+    quotes = body.count(b'"')
+    if b"\\" in body:
+        return quotes == _encode(given).count(b'"')
+    return quotes == shared + _own_quotes(given)
+
+
+def _shared_quotes(given: _Feedback) -> int:
+    escaped = _encode(given).replace(b"\\\\", b"").replace(b'\\"', b"")
+    return escaped.count(b'"') - _own_quotes(given)
+
+
+def _own_quotes(given: _Feedback) -> int:
+    """The quotes of what no frame shares, the id left out, which is always there."""
+    quotes = 4 * (5 - (given.occurred_at, given.title, given.text, given.url, given.thread_id).count(None))
+    if given.revision is not None:
+        quotes += 2
+    if (customer := given.customer) is not None:
+        quotes += 18 - 4 * (customer.id, customer.email, customer.handle, customer.name).count(None)
+    return quotes
 
 
 def _key(given: _Feedback) -> tuple[Any, ...]:
@@ -275,12 +299,13 @@ def _take_customer(found: dict[str, str], customer: _Customer, channel: str) -> 
         if not _is_line(email, 254) or not _EMAIL.fullmatch(email):
             return False
         found["email"] = email
-    for field, text in (("id", identity), ("handle", handle), ("name", name)):
+    if identity is not None and not _is_line(identity, 200):
+        return False
+    for field, text in (("handle", handle), ("name", name)):
         if text is not None:
             if not _is_line(text, 200):
                 return False
-            if field != "id":
-                found[field] = text
+            found[field] = text
     known = domain.identity_of(id=identity, email=email, phone=None, handle=handle, channel=channel)
     if known is not None:
         found["identity"] = known

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -23,6 +23,7 @@ _MAX_SIGNATURES = 10
 # Unix milliseconds have thirteen digits; an integer of thousands cannot even be compared with a float.
 _MAX_STAMP_LENGTH = 40
 _MAX_STAMP_DIGITS = 15
+_BLOCK_BYTES = 64  # of SHA-1 and SHA-256
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class Signed(NamedTuple):
 
 def verify(scheme: Scheme, message: Signed, secrets: Sequence[str], *, now: float) -> bool:
     """True when any of `secrets` made one of the signatures. `now` is Unix seconds, for the tolerance."""
-    given = _candidates(scheme, message.headers.get(scheme.header.lower(), ""))
+    parts = _parts(scheme, message.headers.get(scheme.header.lower(), ""))
+    given = [text for part in parts if (text := _text(scheme, part)) is not None]
     stamp = _stamp(scheme, message)
     if not given or not secrets or (scheme.tolerance_seconds is not None and not _fresh(scheme, stamp, now)):
         return False
@@ -128,17 +130,8 @@ def sign(scheme: Scheme, message: Signed, secret: str) -> str:
 
 def _parts(scheme: Scheme, header: str) -> list[str]:
     if not scheme.separator:
-        return [header]
+        return [header.strip()]
     return [part.strip() for part in header.split(scheme.separator, _MAX_SIGNATURES)[:_MAX_SIGNATURES]]
-
-
-def _candidates(scheme: Scheme, header: str) -> list[str]:
-    found = []
-    for part in _parts(scheme, header):
-        text = _text(scheme, part.strip())
-        if text is not None:
-            found.append(text)
-    return found
 
 
 def _text(scheme: Scheme, value: str) -> str | None:
@@ -180,10 +173,11 @@ def _signature(scheme: Scheme, message: Signed, stamp: str, secret: str) -> str 
     keyed = _keyed(scheme.digest, scheme.key_form, scheme.key_prefix, secret)
     if keyed is None:
         return None
-    mac = keyed.copy()
+    inner, outer = keyed[0].copy(), keyed[1].copy()
     for part in scheme.signed:
-        mac.update(message.body if part == "{body}" else _signed_text(scheme, message, stamp, part))
-    return mac.hexdigest() if scheme.encoding == "hex" else base64.b64encode(mac.digest()).decode()
+        inner.update(message.body if part == "{body}" else _signed_text(scheme, message, stamp, part))
+    outer.update(inner.digest())
+    return outer.hexdigest() if scheme.encoding == "hex" else base64.b64encode(outer.digest()).decode()
 
 
 def _signed_text(scheme: Scheme, message: Signed, stamp: str, part: str) -> bytes:
@@ -199,16 +193,21 @@ def _signed_text(scheme: Scheme, message: Signed, stamp: str, part: str) -> byte
 
 
 @lru_cache(maxsize=4096)
-def _keyed(digest: str, form: str, prefix: str, secret: str) -> hmac.HMAC | None:
-    """To be copied: taking the key in costs as much as a short body. None where the secret has no such form, or is
-    empty and would let anybody sign."""
+def _keyed(digest: str, form: str, prefix: str, secret: str) -> tuple[Any, Any] | None:
+    """The inner and the outer hash of HMAC (RFC 2104) with the key in them, to be copied: taking the key in costs as
+    much as a short body, and a copy of `hmac.HMAC` as much again. None where the secret has no such form, or is empty
+    and would let anybody sign."""
     try:
         key = (prefix + secret).encode() if form == "text" else _decoded_key(secret)
     except (ValueError, binascii.Error):
         return None
     if not secret or not key:
         return None
-    return hmac.new(key, digestmod=hashlib.sha1 if digest == "sha1" else hashlib.sha256)
+    hashed = hashlib.sha1 if digest == "sha1" else hashlib.sha256
+    if len(key) > _BLOCK_BYTES:
+        key = hashed(key).digest()
+    key = key.ljust(_BLOCK_BYTES, b"\0")
+    return hashed(key.translate(hmac.trans_36)), hashed(key.translate(hmac.trans_5C))
 
 
 def _decoded_key(secret: str) -> bytes:

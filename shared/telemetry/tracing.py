@@ -15,6 +15,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 _PROPAGATOR = TraceContextTextMapPropagator()
 _TRACER = trace.get_tracer("closeloop")
 _OURS = TracerProvider()
+_NOT_ZERO = 1 << 64 | 1  # neither the trace nor the span
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})")
 
 
@@ -38,7 +39,7 @@ def trace_onward(traceparent: str | None) -> str | None:
     known = _TRACEPARENT.fullmatch(traceparent) if traceparent else None
     if known:
         return f"00-{known[1]}-{random.getrandbits(64) or 1:016x}-{known[2]}"
-    digits = f"{random.getrandbits(192) | 1 << 64 | 1:048x}"  # no part of it may be zero
+    digits = (random.getrandbits(192) | _NOT_ZERO).to_bytes(24).hex()
     return f"00-{digits[:32]}-{digits[32:]}-01"
 
 

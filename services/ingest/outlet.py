@@ -9,6 +9,7 @@ the spool: it has one id, and consumers drop the repeat.
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -71,8 +72,8 @@ class BusOutlet:
         """Return when all are durable. Raises Unavailable: unknown; sending the same again is safe."""
         messages = [encoded(event) for event in events]
         await self._producer.send(messages)
-        for topic in {message.topic for message in messages}:
-            child(PUBLISHED, topic).inc(sum(message.topic == topic for message in messages))
+        for topic, count in Counter([message.topic for message in messages]).items():
+            child(PUBLISHED, topic).inc(count)
 
 
 class SpoolingOutlet:

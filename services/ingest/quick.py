@@ -9,6 +9,7 @@ vouch for goes the whole way: there is one judge of what is accepted, and a test
 import json
 import re
 import unicodedata
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 from typing import Any, NamedTuple
@@ -121,9 +122,9 @@ class QuickWay:
     def __init__(self, origin: Origin) -> None:
         self._frames: dict[tuple[Any, ...], _Frame] = {}
         self._workspace = origin.workspace
-        self._feedback_ids = _Names("feedback", origin.workspace, origin.source)
-        self._event_ids = _Names("external", origin.workspace, origin.source)
-        self._customer_ids = _Names("customer", origin.workspace)
+        self._feedback_id = _names("feedback", origin.workspace, origin.source)
+        self._event_id = _names("external", origin.workspace, origin.source)
+        self._customer_id = _names("customer", origin.workspace)
         self._headers = (
             ("content-type", CONTENT_TYPE),
             ("ce_specversion", b"1.0"),
@@ -149,27 +150,26 @@ class QuickWay:
         self, given: _Feedback, frame: _Frame, ratings: str, sensitive: dict[str, str], stamp: str, trace: str | None
     ) -> Message:
         revision = given.revision or 0
-        owner = feedback_id = self._feedback_ids.of(given.id)
+        owner = feedback_id = self._feedback_id(given.id)
         about = ""
         if (identity := sensitive.get("identity")) is not None:
-            owner = self._customer_ids.of(identity)
+            owner = self._customer_id(identity)
             about = f',"customer_id":"{owner}"'
         if given.thread_id is not None:
             about += f',"thread_id":{json.dumps(given.thread_id)}'
         value = (
             f'{frame.head},"feedback_id":"{feedback_id}","revision":{revision},"occurred_at":"'
             f'{given.occurred_at or stamp}","received_at":"{stamp}","ratings":[{ratings}]{about},"sensitive":'
-        )
+        ).encode()
         headers: Headers = (
             *self._headers,
-            ("ce_id", self._event_ids.of(f"{given.id}\x1f{revision}").encode()),
+            ("ce_id", self._event_id(f"{given.id}\x1f{revision}").encode()),
             ("ce_time", stamp.encode()),
             ("ce_correlationid", feedback_id.encode()),
         )
         if trace is not None:
             headers += (("traceparent", trace.encode()),)
-        key = f"{self._workspace}/{owner}"
-        return Message(_TOPIC, key.encode(), value.encode() + _encode(sensitive) + b"}", headers)
+        return Message(_TOPIC, f"{self._workspace}/{owner}".encode(), value + _encode(sensitive) + b"}", headers)
 
     def learn(self, body: bytes, event: Event[Any]) -> None:
         """Remember the frame of an item that went the whole way, and what it became."""
@@ -193,15 +193,11 @@ def _read(body: bytes) -> _Feedback | None:
     long."""
     if b"\\" in body and b"\\u" in body:
         return None
-    if not body.isascii():
-        try:
-            if not unicodedata.is_normalized("NFC", body.decode()):
-                return None
-        except UnicodeDecodeError:
-            return None
     try:
+        if not (body.isascii() or unicodedata.is_normalized("NFC", body.decode())):
+            return None
         given = _decode(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
     if not _is_line(given.id, 200):
         return None
@@ -326,15 +322,16 @@ def _is_plausible(text: str, now: datetime) -> bool:
         return False
 
 
-class _Names:
+def _names(*parts: str) -> Callable[[str], str]:
     """Name-based ids as `name_id` makes them (shared/core/ids.py), of names that begin alike; a quarter of the time."""
+    beginning = "".join(f"{part}\x1f" for part in parts)
+    begun = sha1(NAMESPACE.bytes + beginning.encode(), usedforsecurity=False).copy
+    variant = _VARIANT
 
-    def __init__(self, *parts: str) -> None:
-        beginning = "".join(f"{part}\x1f" for part in parts)
-        self._begun = sha1(NAMESPACE.bytes + beginning.encode(), usedforsecurity=False)
-
-    def of(self, rest: str) -> str:
-        digest = self._begun.copy()
+    def name(rest: str) -> str:
+        digest = begun()
         digest.update(rest.encode())
         digits = digest.hexdigest()
-        return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{_VARIANT[digits[16]]}{digits[17:20]}-{digits[20:32]}"
+        return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant[digits[16]]}{digits[17:20]}-{digits[20:32]}"
+
+    return name

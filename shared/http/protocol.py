@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from shared.http.plain import HEAD_BYTES, Plain, plain_head
+from shared.http.plain import HEAD_BYTES, Plain, Shape, plain_head, shape_of
 
 # Also for the first byte of a connection; between requests uvicorn's own keep-alive timeout holds.
 HEAD_SECONDS = 5.0
@@ -60,7 +60,9 @@ class BoundedProtocol(HttpToolsProtocol):
     _deadline: asyncio.TimerHandle | None = None
     # A request that the desk has admitted: until its body is whole, then until the desk has answered.
     _visit: Any = None
-    _plain: Plain | None = None
+    _plain: Plain | None = None  # or the one before
+    _shape: Shape | None = None  # of the ones before
+    _learns = 3  # times; a sender whose heads have no shape does without
     _raw: bytes | bytearray = b""
     _at_desk = False
     _early = b""  # what came meanwhile
@@ -112,45 +114,44 @@ class BoundedProtocol(HttpToolsProtocol):
         as long as that one is: answers keep their order."""
         if self._desk is None or self._parsing or (self.cycle and not self.cycle.response_complete):
             return False
-        plain = plain_head(data)
+        plain = plain_head(data, self._shape)
         visit = None if plain is None else self._desk.admit(plain.url)
-        if visit is None:
+        if plain is None or visit is None:
             return False
         self._unset_keepalive_if_required()
-        self._visit, self._plain, self._raw = visit, plain, b""
+        if self._plain is not None and plain.lines is not self._plain.lines and self._learns:
+            self._learns -= 1
+            self._shape = shape_of(self._plain, plain)
+        self._visit, self._plain = visit, plain
         self._head_began = self._idle_since = None
-        self._gather(data)
+        if len(data) == plain.end:
+            self._come_to_desk(self._desk, plain, data)
+        else:  # pieces of two bytes would take twenty times their size
+            self._raw, self._body_began, self._body_bytes = bytearray(), self.loop.time(), 0
+            self._gather(data)
         return True
 
     def _gather(self, data: bytes) -> None:
-        plain, had = self._plain, len(self._raw)
-        if plain is None:
-            return
-        missing = plain.end - had
-        if len(data) < missing:
-            if not had:  # pieces of two bytes would take twenty times their size
-                self._raw, self._body_began, self._body_bytes = bytearray(), self.loop.time(), 0
-            self._raw += data
-            self._body_bytes += len(data)
+        self._raw += data
+        self._body_bytes += len(data)
+        if self._desk is None or self._plain is None or len(self._raw) < (end := self._plain.end):
             return
         self._body_began = None
-        self._raw = data[:missing] if not had else self._raw + data[:missing]
-        self._early = data[missing:]
-        self._come_to_desk(plain)
+        self._early = bytes(self._raw[end:])
+        self._come_to_desk(self._desk, self._plain, bytes(self._raw[:end]))
 
-    def _come_to_desk(self, plain: Plain) -> None:
-        self._at_desk = True
-        body = bytes(self._raw[plain.body :])
-        if self._desk is None or not self._desk.take(self._visit, plain.headers, body, self._reply):
+    def _come_to_desk(self, desk: Desk, plain: Plain, raw: bytes) -> None:
+        self._at_desk, self._raw = True, raw
+        if not desk.take(self._visit, plain.headers, raw[plain.body :], self._reply):
             self._reply(None)
 
     def _reply(self, answer: bytes | None) -> None:
-        raw, self._raw = self._raw, b""
-        self._at_desk, self._visit, self._plain = False, None, None
+        raw, self._raw = bytes(self._raw), b""
+        self._at_desk, self._visit = False, None
         if self.transport.is_closing():
             return
         if answer is None:
-            self._parse(bytes(raw))
+            self._parse(raw)
             if self._ends:
                 self.cycle.keep_alive = False
         else:

@@ -5,9 +5,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.http.plain import BODY_BYTES, HEAD_BYTES, plain_head
+from shared.http import plain as module
+from shared.http.plain import BODY_BYTES, HEAD_BYTES, Shape, plain_head, shape_of
 
 GOOD = b"POST /v1/sources/k HTTP/1.1\r\nHost: x\r\nX-Signature: ab, c\r\nContent-Length: 4\r\n\r\n"
+
+
+def shape(*heads: bytes) -> Shape | None:
+    one, other = (plain_head(head) for head in heads)
+    assert one is not None
+    assert other is not None
+    return shape_of(one, other)
+
+
+SHAPE = shape(GOOD, GOOD.replace(b": 4", b": 5").replace(b"ab, c", b"abc"))
 
 
 class Reader:
@@ -37,8 +48,12 @@ class Reader:
 def agrees(data: bytes) -> bool:
     """Whether `data` is plain; then httptools must read the same from it, to the byte."""
     plain = plain_head(data)
+    by_shape = plain_head(data, SHAPE)
     if plain is None:
+        assert by_shape is None
         return False
+    assert by_shape is not None
+    assert by_shape[1:] == plain[1:]
     data = data[: plain.end].ljust(plain.end, b"x")
     reader = Reader()
     if plain.end > plain.body:
@@ -113,6 +128,7 @@ def test_a_plain_request_is_read() -> None:
 )
 def test_what_is_in_doubt_is_not(what: bytes, by: bytes) -> None:
     assert plain_head(GOOD.replace(what, by, 1)) is None
+    assert plain_head(GOOD.replace(what, by, 1), SHAPE) is None
 
 
 NAMES = st.sampled_from(
@@ -142,3 +158,16 @@ def test_any_head_is_read_as_httptools_reads_it_or_not_at_all(head: bytes, body:
 @given(st.integers(0, len(GOOD)), st.integers(0, len(GOOD)), st.binary(max_size=4))
 def test_any_byte_may_be_another_one(first: int, last: int, by: bytes) -> None:
     agrees(GOOD[:first] + by + GOOD[last:] + b"body")
+
+
+def test_heads_of_one_sender_have_a_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SHAPE is not None
+    assert SHAPE.names == ("x-signature", "content-length")
+    assert SHAPE.match(GOOD.replace(b"ab, c", b"0123").replace(b": 4", b": 40"))
+    assert not SHAPE.match(GOOD.replace(b"Host: x", b"Host: y"))
+    assert shape(GOOD, GOOD.replace(b"/k", b"/l")) is None
+    assert shape(GOOD, GOOD.replace(b"Host", b"Most")) is None
+    assert shape(GOOD, GOOD.replace(b"Host", b"HOST").replace(b": x", b": y")) is None
+    monkeypatch.setattr(module, "_MOST_SHAPES", len(module._SHAPES))
+    assert shape(GOOD, GOOD.replace(b"Host: x", b"Host: new")) is None, "there are enough"
+    assert shape(GOOD, GOOD.replace(b": 4", b": 5").replace(b"ab, c", b"abc")) is SHAPE

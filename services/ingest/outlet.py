@@ -11,7 +11,9 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from shared.bus import codec
 from shared.bus.port import Message, Producer
@@ -47,7 +49,7 @@ select count(*) as waiting, coalesce(min(id), 0) as oldest
 from (select id from outbox order by id limit :few) as first"""
 
 
-class Ready(NamedTuple):
+class Ready(msgspec.Struct, frozen=True, gc=False):
     """An event that is encoded already (quick.py)."""
 
     workspace: str

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
+import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -73,7 +74,7 @@ STANDARD_WEBHOOKS = Scheme(
 """https://www.standardwebhooks.com, version 1 (symmetric)."""
 
 
-class Signed(NamedTuple):
+class Signed(msgspec.Struct, frozen=True, gc=False):
     """What arrived: raw bytes, headers with lower-case names, and how and where it was asked for (`url` as the sender
     wrote it, for the few who sign it)."""
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from shared.bus.heading import Heading, heading_of
 from shared.bus.plan import Step
 from shared.contracts.topics import Topic
@@ -28,8 +30,9 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-class Message(NamedTuple):
-    """What is sent: `key` decides the partition, headers keep their order and bytes."""
+class Message(msgspec.Struct, frozen=True, gc=False):
+    """What is sent: `key` decides the partition, headers keep their order and bytes. A struct: a tuple with names takes
+    five times as long to make."""
 
     topic: str
     key: bytes

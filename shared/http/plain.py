@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
+
 # Larger heads are refused (protocol.py); larger bodies are the app's.
 HEAD_BYTES = 16 * 1024
 BODY_BYTES = 64 * 1024
@@ -22,7 +24,7 @@ _MOST_VALUE = 1024
 _SHAPES: dict[str, "Shape"] = {}
 
 
-class Plain(NamedTuple):
+class Plain(msgspec.Struct, frozen=True, gc=False):
     """The head of a plain request: its lines, its address, its headers by lower-case name, and where its body lies in
     the bytes that it was read from."""
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from shared.auth.signatures import Ed25519, Scheme, Signed, sign, verify, verify_ed25519
 
 
@@ -69,9 +71,9 @@ def with_proof(credential: Credential, message: Signed, secret: str) -> Signed:
         headers.setdefault(credential.header.lower(), credential.timestamp_prefix + now)
     if credential.id_header:
         headers.setdefault(credential.id_header.lower(), f"msg_{now}")
-    message = message._replace(headers=headers)
+    message = replace(message, headers=headers)
     return _with_headers(message, {credential.header.lower(): sign(credential, message, secret)})
 
 
 def _with_headers(message: Signed, more: dict[str, str]) -> Signed:
-    return message._replace(headers={**message.headers, **more})
+    return replace(message, headers={**message.headers, **more})

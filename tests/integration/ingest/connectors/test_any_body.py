@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.ingest.sources import CONNECTORS
 from services.ingest.sources.proof import Address, proven, with_proof
@@ -93,10 +94,10 @@ def test_a_mutated_proof_is_no_proof(name: str) -> None:
         place = data.draw(st.sampled_from([*signed, "body"] if covers_body else signed))
         at, change = data.draw(st.integers(0, 10_000)), data.draw(st.sampled_from(["flip", "cut", "add", "drop"]))
         if place == "body":
-            changed = good._replace(body=mutated(good.body, at, change))
+            changed = replace(good, body=mutated(good.body, at, change))
         else:
             text = mutated(good.headers[place].encode(), at, change).decode("latin-1")
-            changed = good._replace(headers={**good.headers, place: text})
+            changed = replace(good, headers={**good.headers, place: text})
         if same(good, changed, place):
             return
         assert not proven(form, changed, [secret], now=now), (place, at, change)

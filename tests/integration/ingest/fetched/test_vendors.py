@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -51,7 +52,7 @@ async def test_other_vendors_of_ids(
     vendor.objects[target] = sample_answer(connector)
     options = {**settings, "api_url": vendor.url, "requests_per_minute": 6000}
     source = await ingest.admin.add(WORKSPACE, "survey", connector, options, token="vendor-token")
-    message = sample(connector)._replace(url=f"http://ingest{source.path}")
+    message = replace(sample(connector), url=f"http://ingest{source.path}")
     signed = with_proof(CONNECTORS[connector].credential(None), message, source.secret)
     answer = await ingest.client.post(source.path, content=message.body, headers=dict(signed.headers))
     assert (answer.status_code, answer.json()["accepted"]) == (202, 1)

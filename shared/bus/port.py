@@ -16,8 +16,8 @@ from shared.bus.plan import Step
 from shared.contracts.topics import Topic
 from shared.core.errors import CloseloopError, TooLarge, Unavailable
 
-# The application's limit: below the broker's 1 MiB, so that the broker is never the one to refuse
-# (a refused batch burns a sequence number of the idempotent producer; delivery.md T1).
+# The application's limit: below the broker's 1 MiB, so that the broker is never the one to refuse (a refused batch
+# takes all its messages with it; delivery.md T1).
 MESSAGE_LIMIT_BYTES = 512 * 1024
 
 Headers = tuple[tuple[str, bytes], ...]

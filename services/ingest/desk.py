@@ -15,7 +15,7 @@ from services.ingest.outlet import BusOutlet, Ready, SpoolingOutlet
 from services.ingest.sources.proof import proven
 from shared.auth.signatures import Signed
 from shared.core.clock import rfc3339, utc_now
-from shared.core.errors import TooManyRequests, Unavailable
+from shared.core.errors import Unavailable
 from shared.http.protocol import Reply
 from shared.telemetry.metrics import ACCEPTED, child
 from shared.telemetry.tracing import is_watched, trace_onward
@@ -52,16 +52,7 @@ class IngestDesk:
         if not url.startswith(PATH):
             return None
         source = self._directory.find(url[len(PATH) :])
-        if source is None or source.quick is None:
-            return None
-        try:
-            self._fairness.enter()
-        except Unavailable:
-            return None
-        try:
-            self._fairness.admit(source.origin.workspace)
-        except TooManyRequests:
-            self._fairness.leave()
+        if source is None or source.quick is None or not self._fairness.takes_in(source.origin.workspace):
             return None
         return source
 

@@ -21,15 +21,28 @@ class Fairness:
 
     def admit(self, workspace: str) -> None:
         """Take a request off the bucket of a workspace. Raises TooManyRequests with the seconds until there is one."""
-        now, most = time.monotonic(), self._per_second * _BURST_SECONDS
-        tokens, at = self._buckets.get(workspace, (most, now))
-        tokens = min(most, tokens + (now - at) * self._per_second)
+        tokens, now = self._tokens(workspace)
         if tokens < 1:
             raise TooManyRequests(
                 f"more than {self._per_second:g} requests a second of one workspace; send it again after Retry-After",
                 retry_after_seconds=max(1, round((1 - tokens) / self._per_second)),
             )
         self._buckets[workspace] = tokens - 1, now
+
+    def takes_in(self, workspace: str) -> bool:
+        """`enter` and `admit` at once, where nobody is told why not."""
+        tokens, now = self._tokens(workspace)
+        if tokens < 1 or self._under_way >= self._in_flight:
+            return False
+        self._under_way += 1
+        self._buckets[workspace] = tokens - 1, now
+        return True
+
+    def _tokens(self, workspace: str) -> tuple[float, float]:
+        now = time.monotonic()
+        most = self._per_second * _BURST_SECONDS
+        tokens, at = self._buckets.get(workspace, (most, now))
+        return min(most, tokens + (now - at) * self._per_second), now
 
     def give_back(self, workspace: str) -> None:
         """Undo an `admit`."""

@@ -105,10 +105,10 @@ def message_size(message: Message) -> int:
 def refuse_oversized(messages: Sequence[Message]) -> list[int]:
     """The sizes of messages. Raises MessageTooLarge if any is over the limit; both producers call it before they send
     anything."""
-    sizes = [message_size(message) for message in messages]
-    for message, size in zip(messages, sizes, strict=True):
-        if size > MESSAGE_LIMIT_BYTES:
-            raise MessageTooLarge(f"a message of {size} bytes on {message.topic}; the limit is {MESSAGE_LIMIT_BYTES}")
+    sizes = list(map(message_size, messages))
+    if sizes and (size := max(sizes)) > MESSAGE_LIMIT_BYTES:
+        topic = messages[sizes.index(size)].topic
+        raise MessageTooLarge(f"a message of {size} bytes on {topic}; the limit is {MESSAGE_LIMIT_BYTES}")
     return sizes
 
 

@@ -17,11 +17,11 @@ from typing import Any
 from aiokafka.client import AIOKafkaClient
 from aiokafka.codec import lz4_encode
 from aiokafka.errors import DuplicateSequenceNumber, KafkaError, NodeNotReadyError, NoError, for_code
-from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record._crecords import default_records
 
 from shared.bus.kafka.client import abandon_client, ended_in_time, meet
+from shared.bus.kafka.produce import Produce
 from shared.bus.port import Message, TopicPartition
 from shared.bus.security import Security
 
@@ -96,17 +96,12 @@ class Link:
             topics.setdefault(partition.topic, []).append(
                 (partition.partition, self._encoded(partition, messages, now))
             )
-        request = ProduceRequest(None, -1, int(REQUEST_SECONDS * 1000), list(topics.items()))
         try:
-            answer = await self.client.send(leader, request)
+            answer = await self.client.send(leader, Produce(topics, int(REQUEST_SECONDS * 1000)))
         except KafkaError as error:
             return dict.fromkeys(batches, error)
-        outcomes: dict[TopicPartition, KafkaError | None] = {}
-        for topic, partitions in answer.topics:
-            for number, code, *_ in partitions:
-                partition = TopicPartition(topic, number)
-                outcomes[partition] = self._outcome(partition, len(batches[partition]), code)
-        return outcomes
+        codes: dict[TopicPartition, int] = answer.codes
+        return {one: self._outcome(one, len(batches[one]), code) for one, code in codes.items()}
 
     def _outcome(self, partition: TopicPartition, count: int, code: int) -> KafkaError | None:
         error = for_code(code)

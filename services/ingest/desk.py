@@ -5,8 +5,8 @@ vouch for, no room, a bus that is away) goes to the app, which knows how to say 
 """
 
 import asyncio
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
 
 from services.ingest.directory import Directory, Source
 from services.ingest.endpoints import TEST_HEADER
@@ -26,26 +26,22 @@ _ANSWER = (
     b"HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(_BODY)
 ) + _BODY
 
-
-class _Group:
-    """What goes out together: deliveries to one source that are read in one turn of the loop."""
-
-    def __init__(self) -> None:
-        self.events: list[Ready] = []
-        self.replies: list[Reply] = []
+_Delivery = tuple[Source, Signed, Reply]
 
 
 class IngestDesk:
-    """A shared.http.protocol.Desk. What it keeps of a request is its source."""
+    """A shared.http.protocol.Desk. What it keeps of a request is its source.
+
+    What is read in one turn of the loop is worked on together, a step for all before the next step: the processor's
+    caches hold one step, not the whole way.
+    """
 
     def __init__(self, directory: Directory, outlet: BusOutlet | SpoolingOutlet, fairness: Fairness) -> None:
         self._directory = directory
         self._outlet = outlet
         self._fairness = fairness
-        self._now: tuple[datetime, float, str] = datetime.fromtimestamp(0, UTC), 0.0, ""
-        self._watched = False
-        self._groups: dict[int, _Group] = {}
-        self._sending: set[asyncio.Task[None]] = set()
+        self._waiting: list[_Delivery] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
     def admit(self, url: str) -> Source | None:
         """The source of a delivery that may come quickly; it has its place and its token then."""
@@ -61,49 +57,74 @@ class IngestDesk:
         self._fairness.leave()
         self._fairness.give_back(visit.origin.workspace)
 
-    def take(self, visit: Source, headers: Mapping[str, str], body: bytes, reply: Reply) -> bool:
-        """Whether it is proven, and its record known; it is answered when that is durable."""
-        event = self._ready(visit, headers, body)
-        if event is None:
-            self.leave(visit)
-            return False
-        group = self._groups.get(id(visit))
-        if group is None:
-            group = self._groups[id(visit)] = _Group()
-            task = asyncio.get_running_loop().create_task(self._send(visit, group), name="desk")
-            self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
-        group.events.append(event)
-        group.replies.append(reply)
-        return True
+    def take(self, visit: Source, headers: Mapping[str, str], body: bytes, reply: Reply) -> None:
+        """It is answered when its record is durable, or goes to the app."""
+        if not self._waiting:
+            self._begin(self._work())
+        self._waiting.append((visit, Signed(body, headers), reply))
 
-    def _ready(self, source: Source, headers: Mapping[str, str], body: bytes) -> Ready | None:
-        if not self._groups:  # one moment for all that is read in one turn of the loop
-            now = utc_now()
-            self._now = now, now.timestamp(), rfc3339(now)
-            self._watched = is_watched()
-        moment, seconds, stamp = self._now
-        if self._watched or source.quick is None or TEST_HEADER in headers:
-            return None
-        if not proven(source.credential, Signed(body, headers), source.secrets, now=seconds):
-            return None
-        record = source.quick.record(body, moment, stamp, trace_onward(headers.get("traceparent")))
-        return None if record is None else Ready(source.origin.workspace, record)
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work, name="desk")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, source: Source, group: _Group) -> None:
-        """Runs when all that this turn of the loop has read is in the group."""
-        del self._groups[id(source)]
+    async def _work(self) -> None:
+        """Runs when all that this turn of the loop has read is waiting."""
+        waiting, self._waiting = self._waiting, []
+        records: Sequence[Ready | None] = [None] * len(waiting)
+        try:
+            records = _records(waiting)
+        finally:
+            groups: dict[int, tuple[Source, list[Ready], list[Reply]]] = {}
+            for (source, _, reply), record in zip(waiting, records, strict=True):
+                if record is None:
+                    self.leave(source)
+                    reply(None)
+                    continue
+                group = groups.get(id(source))
+                if group is None:
+                    group = groups[id(source)] = source, [], []
+                group[1].append(record)
+                group[2].append(reply)
+        several = list(groups.values())
+        for group in several[1:]:
+            self._begin(self._send(*group))
+        if several:
+            await self._send(*several[0])
+
+    async def _send(self, source: Source, records: Sequence[Ready], replies: Sequence[Reply]) -> None:
         answer: bytes | None = None
         try:
-            await self._outlet.send(group.events)
-            child(ACCEPTED, source.origin.connector).inc(len(group.events))
+            await self._outlet.send(records)
+            child(ACCEPTED, source.origin.connector).inc(len(records))
             answer = _ANSWER
         except Unavailable:
             pass  # the app tries it again, and says what is wrong
         finally:
-            for reply in group.replies:
+            for reply in replies:
                 if answer is None:
                     self.leave(source)
                 else:
                     self._fairness.leave()
                 reply(answer)
+
+
+def _records(waiting: Sequence[_Delivery]) -> list[Ready | None]:
+    """The record of each that is proven and known; none where somebody reads spans."""
+    if is_watched():
+        return [None] * len(waiting)
+    moment = utc_now()
+    seconds, stamp = moment.timestamp(), rfc3339(moment)
+    good = [
+        TEST_HEADER not in message.headers and proven(source.credential, message, source.secrets, now=seconds)
+        for source, message, _ in waiting
+    ]
+    traces = [trace_onward(message.headers.get("traceparent")) for _, message, _ in waiting]
+    records = [
+        source.quick.record(message.body, moment, stamp, trace) if is_good and source.quick is not None else None
+        for (source, message, _), is_good, trace in zip(waiting, good, traces, strict=True)
+    ]
+    return [
+        None if record is None else Ready(source.origin.workspace, record)
+        for (source, _, _), record in zip(waiting, records, strict=True)
+    ]

@@ -38,9 +38,8 @@ class Desk(Protocol):
     def admit(self, url: str) -> Any:
         """What the desk keeps of a request while its body comes; None: it is not for the desk."""
 
-    def take(self, visit: Any, headers: Mapping[str, str], body: bytes, reply: Reply) -> bool:
-        """Whether the desk takes the request that it admitted; then it calls `reply` once, later."""
-        ...
+    def take(self, visit: Any, headers: Mapping[str, str], body: bytes, reply: Reply) -> None:
+        """A request that was admitted is whole. The desk calls `reply` once, later."""
 
     def leave(self, visit: Any) -> None:
         """A request that was admitted does not come to the desk."""
@@ -142,8 +141,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _come_to_desk(self, desk: Desk, plain: Plain, raw: bytes) -> None:
         self._at_desk, self._raw = True, raw
-        if not desk.take(self._visit, plain.headers, raw[plain.body :], self._reply):
-            self._reply(None)
+        desk.take(self._visit, plain.headers, raw[plain.body :], self._reply)
 
     def _reply(self, answer: bytes | None) -> None:
         raw, self._raw = bytes(self._raw), b""

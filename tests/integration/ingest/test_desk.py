@@ -8,12 +8,13 @@ import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from services.ingest import desk
 from services.ingest.admin import SourceSecret
-from services.ingest.desk import IngestDesk
-from services.ingest.outlet import BusOutlet, Outgoing
+from services.ingest.outlet import BusOutlet, Outgoing, Ready
 from shared.http import protocol
 from shared.http.plain import BODY_BYTES
 from tests.integration.ingest.conftest import Ingest, running_ingest
@@ -64,13 +65,14 @@ class Wire:
 def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """What the desk said to each request that came to it."""
     said: list[bool] = []
-    take = IngestDesk.take
+    records = desk._records
 
-    def noted(desk: IngestDesk, *parts: object) -> bool:
-        said.append(take(desk, *parts))  # type: ignore[arg-type]
-        return said[-1]
+    def noted(waiting: Sequence[Any]) -> list[Ready | None]:
+        found = records(waiting)
+        said.extend(record is not None for record in found)
+        return found
 
-    monkeypatch.setattr(IngestDesk, "take", noted)
+    monkeypatch.setattr(desk, "_records", noted)
     return said
 
 

@@ -1,6 +1,8 @@
 """Fixtures for every test: `postgres` (a server per session), `database_url` (a fresh, migrated database per test)."""
 
+import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +11,9 @@ from shared.db.embedded import EmbeddedPostgres
 from shared.telemetry.logging import configure_logging
 from tests.support.postgres import fresh_database, make_template, running_server
 
+# As the Makefile does: the processes that tests start, and the workers, need not compile everything anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 configure_logging(level="warning", log_format="json")
 pytest_plugins = ["tests.support.kafka"]  # `kafka_bootstrap`: host:port of a broker per session
 

@@ -30,7 +30,7 @@ def commits(source: Source) -> Iterator[str]:
 
 def base_http_middleware(source: Source) -> Iterator[str]:
     """It breaks context variables, streaming and cancellation: write plain ASGI middleware."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         name = node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
         if name == "BaseHTTPMiddleware":
             yield f"{source.at(node)} uses BaseHTTPMiddleware"
@@ -41,7 +41,7 @@ def base_http_middleware(source: Source) -> Iterator[str]:
 
 def swallowed(source: Source) -> Iterator[str]:
     """An error that nobody sees. Catch the exception that is meant, or let it crash."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         if isinstance(node, ast.ExceptHandler) and is_broad(node.type) and all(map(does_nothing, node.body)):
             yield f"{source.at(node)} swallows every exception"
         if (
@@ -79,14 +79,14 @@ def sleeps(source: Source) -> Iterator[str]:
 
 def unconditional_skips(source: Source) -> Iterator[str]:
     """A test that never runs is no test."""
-    for node in ast.walk(source.tree):
+    for node in source.nodes:
         decorators = getattr(node, "decorator_list", [])
         marks = node.value if isinstance(node, ast.Assign) and dotted(node.targets[0]) == "pytestmark" else None
         listed = marks.elts if isinstance(marks, ast.List | ast.Tuple) else [marks] if marks else []
         for mark in (*decorators, *listed):
             if always_skips(mark):
                 yield f"{source.at(mark)} always skips"
-    for body in (source.tree.body, *(n.body for n in ast.walk(source.tree) if isinstance(n, FUNCTIONS))):
+    for body in (source.tree.body, *(n.body for n in source.nodes if isinstance(n, FUNCTIONS))):
         for statement in body:
             if isinstance(statement, ast.Expr) and dotted(statement.value) in {"pytest.skip", "pytest.xfail"}:
                 yield f"{source.at(statement)} always skips"

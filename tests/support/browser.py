@@ -40,9 +40,9 @@ def executable() -> str:
     return found or missing("no chromium on the PATH")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 async def browser() -> AsyncIterator[Browser]:
-    """One browser process for the session."""
+    """One browser process for a folder of tests; it ends with them."""
     path = executable()
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(executable_path=path, args=list(_OPTIONS))

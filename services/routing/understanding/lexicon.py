@@ -5,6 +5,7 @@ All lists were written for this project; none is copied from a published lexicon
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import Any
 
@@ -61,8 +62,9 @@ def phrases(block: str) -> list[str]:
     return [p.strip() for p in block.split(",") if p.strip()]
 
 
+@cache
 def load(language: str) -> Lexicon:
-    """Read and compile one language; a misspelt section or issue fails here and not in silence."""
+    """Read and compile one language, once per process; a misspelt section or issue fails here and not in silence."""
     return Lexicon(language, Matcher(_entries(read(f"{language}.yaml"))))
 
 

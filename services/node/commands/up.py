@@ -7,6 +7,7 @@ import typer
 
 from services.node.commands.running import fail
 from services.node.config import NodeSettings
+from services.node.demo.brand import WORKSPACE
 from shared.core.errors import CloseloopError
 from shared.core.settings import load
 from shared.runtime.loop import run
@@ -22,21 +23,21 @@ def up(
     data_dir: Annotated[Path | None, typer.Option(help="Folder of the database (DATA_DIR).")] = None,
 ) -> None:
     """Start closeloop on this machine. Ctrl-C stops it; the data stays."""
-    # Imported here: the other commands need no service, and wait a second less for their first line.
-    from services.node.app import run_node
-    from services.node.demo.show import Demo
-
     given: dict[str, object] = {}
     if port is not None:
         given["http_port"] = port
     if data_dir is not None:
         given["data_dir"] = data_dir
     if demo:
-        given["workspace"] = Demo.workspace
+        given["workspace"] = WORKSPACE
     try:
         settings = load(NodeSettings, **given)
         configure_logging(settings.log_level, settings.log_format)
         configure_tracing()
+        # Imported here: a setting that is wrong is said before every service has been imported.
+        from services.node.app import run_node
+        from services.node.demo.show import Demo
+
         code = run(run_node(settings, _say, Demo() if demo else None))
     except CloseloopError as error:
         fail(error)

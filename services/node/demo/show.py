@@ -6,7 +6,6 @@ from typing import Any
 
 from fastapi import APIRouter, Body, Depends
 
-from services.node.demo.brand import WORKSPACE
 from services.node.demo.director import Director, Say
 from services.node.demo.mailbox import Mailbox
 from shared.auth.keys import Principal, Role
@@ -16,8 +15,6 @@ from shared.runtime.component import Service
 
 class Demo:
     """One demo per process. Mails and Slack messages end in its mailbox; nothing leaves the machine."""
-
-    workspace = WORKSPACE
 
     def __init__(self) -> None:
         self._mailbox = Mailbox()

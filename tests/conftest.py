@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from shared.db.embedded import EmbeddedPostgres
 from shared.telemetry.logging import configure_logging
@@ -19,6 +20,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 gc.set_threshold(*_COLLECT_AFTER)
 configure_logging(level="warning", log_format="json")
+# Time that passed says how busy the machine is, not whether an example holds.
+settings.register_profile("closeloop", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("closeloop")
 pytest_plugins = ["tests.support.kafka"]  # `kafka_bootstrap`: host:port of a broker per session
 
 

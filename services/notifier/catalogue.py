@@ -15,6 +15,7 @@ import yaml
 
 from services.notifier import domain
 from services.notifier.wording import Words, clean_line, clean_text, words_from
+from shared.core.documents import from_yaml
 from shared.core.errors import Fault, InvalidInput
 
 FOLDER = Path(__file__).parent / "templates"
@@ -199,10 +200,15 @@ def _link(label: str, url: str) -> str:
 
 def _mapping(file: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeError) as error:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeError:
+        raise _bad(file, 1, "not YAML in UTF-8") from None
+    try:
+        content = from_yaml(text)
+    except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise _bad(file, mark.line + 1 if mark else 1, "not YAML in UTF-8") from None
+        last = max(1, len(text.splitlines()))  # what is missing at the end, libyaml misses a line below it
+        raise _bad(file, min(mark.line + 1, last) if mark else 1, "not YAML in UTF-8") from None
     if not isinstance(content, dict):
         raise _bad(file, 1, "must be a mapping")
     return content

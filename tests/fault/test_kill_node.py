@@ -123,7 +123,7 @@ async def _run(folder: Path, mails: Accepted, seed: int) -> str:
         recoveries = []
         for _ in range(KILLS):
             wanted = len(load.accepted) + chance.randrange(5, 120)
-            await eventually(lambda wanted=wanted: len(load.accepted) >= wanted, timeout=60, interval=0.001)  # type: ignore[misc]
+            await eventually(lambda wanted=wanted: len(load.accepted) >= wanted, timeout=60, interval=0.005)  # type: ignore[misc]
             node.kill()
             began = time.monotonic()
             await asyncio.to_thread(node.start)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from shared.core.documents import from_yaml
 
 WORKSPACE = "lale"
 LANGUAGES = {"tr": 0.45, "en": 0.30, "fa": 0.25}
@@ -54,9 +54,7 @@ class Customer:
 
 def sentences() -> list[Sentence]:
     """Every sentence of the three languages."""
-    documents: list[dict[str, Any]] = [
-        yaml.safe_load(path.read_text("utf-8")) for path in sorted(_TEXTS.glob("*.yaml"))
-    ]
+    documents: list[dict[str, Any]] = [from_yaml(path.read_text("utf-8")) for path in sorted(_TEXTS.glob("*.yaml"))]
     return [_sentence(document["language"], entry) for document in documents for entry in document["sentences"]]
 
 

@@ -9,11 +9,10 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import yaml
-
 from services.routing.understanding.matcher import Entry, Matcher, parse
 from services.routing.understanding.normalise import fold
 from shared.contracts.tags import ISSUES
+from shared.core.documents import from_yaml
 
 LANGUAGES = ("en", "tr", "fa")
 
@@ -53,7 +52,7 @@ class Lexicon:
 
 def read(name: str) -> dict[str, Any]:
     """A YAML file of the lexicon folder."""
-    loaded: dict[str, Any] = yaml.safe_load(files(__package__).joinpath("lexicon", name).read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = from_yaml(files(__package__).joinpath("lexicon", name).read_text(encoding="utf-8"))
     return loaded
 
 

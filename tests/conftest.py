@@ -29,6 +29,8 @@ pytest_plugins = ["tests.support.kafka"]  # `kafka_bootstrap`: host:port of a br
 def pytest_configure() -> None:
     """A run that is told to end (a CI's time limit) ends as by Ctrl-C: servers that fixtures started are stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script's `… &`: all that tests start would ignore it
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:

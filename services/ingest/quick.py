@@ -19,7 +19,7 @@ import msgspec
 from services.ingest import domain
 from services.ingest.canonical import Origin
 from shared.bus.codec import CONTENT_TYPE
-from shared.bus.port import Headers, Message
+from shared.bus.port import Headers, Message, message_size
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.core.ids import NAMESPACE
@@ -30,6 +30,7 @@ _MOST_TEXT = 16 * 1024  # characters: at most 64 KiB in UTF-8
 # Frames that are remembered before it begins anew: touchpoints are an open list, memory is not.
 _MOST_FRAMES = 4096
 _MOST_SAID = 128
+_MOST_EMAIL = 254
 _EARLIEST = datetime(1990, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(days=1)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -110,6 +111,8 @@ class _Frame(NamedTuple):
     said: dict[float, str]
 
 
+# What every record says of itself, but for its time.
+_OWN_HEADERS: Headers = (("ce_id", bytes(36)), ("ce_time", b""), ("ce_correlationid", bytes(36)))
 # The two highest bits of this digit are the variant of RFC 9562.
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
 _decode = msgspec.json.Decoder(_Feedback).decode
@@ -132,6 +135,7 @@ class QuickWay:
             ("ce_source", b"closeloop/ingest"),
             ("ce_workspace", origin.workspace.encode()),
         )
+        self._fixed_size = message_size(Message("", b"", b"", (*self._headers, *_OWN_HEADERS)))
 
     def record(self, body: bytes, received_at: datetime, stamp: str, traceparent: str | None) -> Message | None:
         """The record of one item, or None: it has to go the whole way. `stamp` is `received_at` in RFC 3339."""
@@ -160,7 +164,9 @@ class QuickWay:
         value = (
             f'{frame.head},"feedback_id":"{feedback_id}","revision":{revision},"occurred_at":"'
             f'{given.occurred_at or stamp}","received_at":"{stamp}","ratings":[{ratings}]{about},"sensitive":'
-        ).encode()
+        ).encode() + b"%b}" % _encode(sensitive)
+        key = f"{self._workspace}/{owner}".encode()
+        size = self._fixed_size + len(stamp) + len(key) + len(value)
         headers: Headers = (
             *self._headers,
             ("ce_id", self._event_id(f"{given.id}\x1f{revision}").encode()),
@@ -169,7 +175,8 @@ class QuickWay:
         )
         if trace is not None:
             headers += (("traceparent", trace.encode()),)
-        return Message(_TOPIC, f"{self._workspace}/{owner}".encode(), value + _encode(sensitive) + b"}", headers)
+            size += len("traceparent") + len(trace)
+        return Message(_TOPIC, key, value, headers, size)
 
     def learn(self, body: bytes, event: Event[Any]) -> None:
         """Remember the frame of an item that went the whole way, and what it became."""
@@ -277,11 +284,13 @@ def _sensitive(frame: _Frame, given: _Feedback) -> dict[str, str] | None:
     found: dict[str, str] = {}
     if (customer := given.customer) is not None and not _take_customer(found, customer, frame.channel):
         return None
-    for name, text in (("title", given.title), ("text", given.text)):
-        if text:
-            if len(text) > _MOST_TEXT:
-                return None
-            found[name] = text
+    title, text = given.title, given.text
+    if title:
+        found["title"] = title
+    if text:
+        found["text"] = text
+    if len(title or "") > _MOST_TEXT or len(text or "") > _MOST_TEXT:
+        return None
     if given.url is not None:
         if not _URL.fullmatch(given.url):
             return None
@@ -292,7 +301,7 @@ def _sensitive(frame: _Frame, given: _Feedback) -> dict[str, str] | None:
 def _take_customer(found: dict[str, str], customer: _Customer, channel: str) -> bool:
     identity, email, handle, name = customer.id, customer.email, customer.handle, customer.name
     if email is not None:
-        if not _is_line(email, 254) or not _EMAIL.fullmatch(email):
+        if len(email) > _MOST_EMAIL or not email.isprintable() or not _EMAIL.fullmatch(email):
             return False
         found["email"] = email
     if identity is not None and not _is_line(identity, 200):

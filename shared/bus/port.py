@@ -38,6 +38,8 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     key: bytes
     value: bytes
     headers: Headers = ()
+    size: int = 0
+    """What `message_size` finds, where the maker knows it already."""
 
 
 class Record(Protocol):
@@ -99,7 +101,7 @@ class OffsetOutOfRange(CloseloopError):
 
 def message_size(message: Message) -> int:
     """Bytes that count against the limit."""
-    return len(message.key) + len(message.value) + sum(map(len, chain.from_iterable(message.headers)))
+    return message.size or len(message.key) + len(message.value) + sum(map(len, chain.from_iterable(message.headers)))
 
 
 def refuse_oversized(messages: Sequence[Message]) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from services.ingest.canonical import Origin, Refused, event_of
 from services.ingest.decoding import decode_json
@@ -14,6 +15,7 @@ from services.ingest.examples import CORRECTION_EXAMPLE, MESSAGE_EXAMPLE, RATING
 from services.ingest.inputs import FeedbackIn
 from services.ingest.quick import QuickWay
 from shared.bus import codec
+from shared.bus.port import message_size
 from shared.contracts.envelope import Event
 from shared.core.clock import rfc3339, utc_now
 from shared.core.errors import InvalidInput
@@ -73,6 +75,7 @@ def test_what_was_met_once_is_quick_and_the_same_event(body: dict[str, Any]) -> 
     assert record is not None
     assert event is not None
     message = codec.encode(event)
+    assert record.size == message_size(replace(record, size=0))
     decoded = codec.decode(record)
     assert decoded.data == event.data
     assert (decoded.id, decoded.source, decoded.time, decoded.workspace) == (

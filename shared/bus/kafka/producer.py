@@ -71,7 +71,7 @@ class _Sending:
 class _Batch:
     """Messages of one partition that travel together."""
 
-    __slots__ = ("born", "ended", "failures", "messages", "size", "waiters")
+    __slots__ = ("born", "ended", "failures", "messages", "sent", "size", "waiters")
 
     def __init__(self, now: float) -> None:
         self.born = now
@@ -79,6 +79,7 @@ class _Batch:
         self.size = 0
         self.waiters: list[_Sending] = []
         self.failures = 0
+        self.sent = False  # its number stands for just these messages: none is added, and none but these have it
         self.ended = False  # answered, whether or not it is still under way
 
 
@@ -179,7 +180,7 @@ class KafkaProducer:
 
     def _append(self, lane: _Lane, message: Message, size: int, sending: _Sending) -> None:
         batch = lane.waiting[-1] if lane.waiting else None
-        if batch is None or batch.size + size > BATCH_BYTES:
+        if batch is None or batch.sent or batch.size + size > BATCH_BYTES:
             if batch is not None:  # full: it does not wait for the next departure
                 self._ready[lane] = None
             batch = self._board(lane)
@@ -269,6 +270,7 @@ class KafkaProducer:
             if size >= _REQUEST_BYTES:
                 return list(lanes[:n])
             batch = lane.under_way = lane.waiting.popleft()
+            batch.sent = True
             size += batch.size
             del self._ready[lane]
             if len(lane.waiting) > (lane in self._boards):
@@ -298,14 +300,19 @@ class KafkaProducer:
         out_of_step = isinstance(error, _OUT_OF_STEP)
         batch.failures += out_of_step
         again = not batch.ended and batch.failures <= _RETRIES and (out_of_step or error.retriable)
-        if (out_of_step or not again) and not link.fence(lane.partition):
-            self._discard(link, "its epochs are used up")
+        if out_of_step or not again:
+            self._fence(link, lane)
         if again:
             lane.waiting.appendleft(batch)
             self._ready[lane] = None
             self._rest(lane)
         else:
             self._finish(batch, f"Kafka refused messages for {lane.partition.topic} ({error!r})")
+
+    def _fence(self, link: Link, lane: _Lane) -> None:
+        """The number of a batch that may have been written is not for another one: what comes has a new epoch."""
+        if not link.fence(lane.partition):
+            self._discard(link, "its epochs are used up")
 
     def _rest(self, lane: _Lane) -> None:
         """Until the brokers had a moment to sort themselves out."""
@@ -340,7 +347,10 @@ class KafkaProducer:
         if lane.under_way and lane.under_way.born <= born_before:
             self._finish(lane.under_way, reason)
         while lane.waiting and lane.waiting[0].born <= born_before:
-            self._finish(lane.waiting.popleft(), reason)
+            batch = lane.waiting.popleft()
+            if batch.sent and self._link:
+                self._fence(self._link, lane)
+            self._finish(batch, reason)
         if not lane.waiting:
             self._ready.pop(lane, None)
             self._boards.pop(lane, None)

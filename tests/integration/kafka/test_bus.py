@@ -3,12 +3,12 @@
 import asyncio
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import uuid4
 
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.errors import InvalidProducerEpoch
+from aiokafka.errors import InvalidProducerEpoch, KafkaError, RequestTimedOutError
 from aiokafka.partitioner import murmur2 as aiokafka_murmur2
 
 from shared.bus.kafka import KafkaBus, servers_of
@@ -52,6 +52,60 @@ async def test_a_batch_that_was_given_up_is_refused_when_it_comes_late(
     outcomes = await link.write(link.leader_of(partition) or 0, {partition: [Message(topic, b"k", b"late")]})
     assert isinstance(outcomes[partition], InvalidProducerEpoch)
     assert await values(bus, topic) == [b"before", b"after"]
+
+
+async def test_what_comes_after_a_batch_that_was_given_up_is_written(
+    bus: KafkaBus, producer: KafkaProducer, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The broker has written the batch, and we never hear of it: its number must not come again for another one."""
+    link = producer._link
+    assert link
+    write = link.write
+
+    async def unheard(
+        leader: int, batches: Mapping[TopicPartition, Sequence[Message]]
+    ) -> dict[TopicPartition, KafkaError | None]:
+        before = link._sequences.copy()
+        await write(leader, batches)
+        link._sequences = before
+        return dict.fromkeys(batches, RequestTimedOutError())
+
+    monkeypatch.setattr(link, "write", unheard)
+    monkeypatch.setattr(kafka_producer, "SEND_TIMEOUT_SECONDS", 0.3)
+    monkeypatch.setattr(kafka_producer, "_REST_SECONDS", 1.5)
+    with pytest.raises(BusUnavailable):
+        await producer.send([Message(topic, b"k", b"unknown")])
+    monkeypatch.setattr(link, "write", write)
+    monkeypatch.setattr(kafka_producer, "SEND_TIMEOUT_SECONDS", 15.0)
+    await producer.send([Message(topic, b"k", b"after")])
+    assert await values(bus, topic) == [b"unknown", b"after"]
+
+
+async def test_a_batch_that_is_sent_again_is_the_same_batch(
+    bus: KafkaBus, producer: KafkaProducer, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link = producer._link
+    assert link
+    write, sent = link.write, []
+
+    async def unheard_at_first(
+        leader: int, batches: Mapping[TopicPartition, Sequence[Message]]
+    ) -> dict[TopicPartition, KafkaError | None]:
+        sent.append([message.value for messages in batches.values() for message in messages])
+        before = link._sequences.copy()
+        outcomes = await write(leader, batches)
+        if len(sent) > 1:
+            return outcomes
+        link._sequences = before
+        return dict.fromkeys(batches, RequestTimedOutError())
+
+    monkeypatch.setattr(link, "write", unheard_at_first)
+    monkeypatch.setattr(kafka_producer, "_REST_SECONDS", 1.5)
+    first = asyncio.create_task(producer.send([Message(topic, b"k", b"first")]))
+    await eventually(lambda: producer._ready)
+    await asyncio.gather(first, producer.send([Message(topic, b"k", b"second")]))
+    assert sent == [[b"first"], [b"first"], [b"second"]]
+    assert await values(bus, topic) == [b"first", b"second"]
 
 
 async def test_a_link_without_epochs_left_is_replaced(bus: KafkaBus, producer: KafkaProducer, topic: str) -> None:

@@ -5,7 +5,6 @@ so that its order is the order of `send`. Every batch has a deadline, whatever t
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Sequence
 
 from aiokafka.errors import (
@@ -18,6 +17,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
+from shared.bus.kafka.batches import Batch, Lane, Sending
 from shared.bus.kafka.link import Link
 from shared.bus.partition import partition_of, partitions_of
 from shared.bus.port import BusUnavailable, Message, TopicPartition, refuse_oversized
@@ -52,64 +52,21 @@ _UNANSWERED = KafkaConnectionError("the connection was given up")
 _STOPPED = "the producer was stopped before the messages were confirmed"
 
 
-class _Sending:
-    """Who waits for several batches: `done` gets None when all are durable, else the first reason."""
-
-    __slots__ = ("done", "left")
-
-    def __init__(self, done: asyncio.Future[str | None]) -> None:
-        self.done = done
-        self.left = 1  # until all its messages are in batches
-
-    def finished(self, reason: str | None) -> None:
-        """A batch is."""
-        self.left -= 1
-        if (reason or not self.left) and not self.done.done():
-            self.done.set_result(reason)
-
-
-class _Batch:
-    """Messages of one partition that travel together."""
-
-    __slots__ = ("born", "ended", "failures", "messages", "sent", "size", "waiters")
-
-    def __init__(self, now: float) -> None:
-        self.born = now
-        self.messages: list[Message] = []
-        self.size = 0
-        self.waiters: list[_Sending] = []
-        self.failures = 0
-        self.sent = False  # its number stands for just these messages: none is added, and none but these have it
-        self.ended = False  # answered, whether or not it is still under way
-
-
-class _Lane:
-    """The batches of one partition: one under way at most, the others wait behind it."""
-
-    __slots__ = ("partition", "rests_until", "under_way", "waiting")
-
-    def __init__(self, partition: TopicPartition) -> None:
-        self.partition = partition
-        self.under_way: _Batch | None = None
-        self.waiting: deque[_Batch] = deque()
-        self.rests_until = 0.0
-
-
 class KafkaProducer:
     """port.Producer over Kafka."""
 
     def __init__(self, servers: Sequence[str], security: Security = PLAIN) -> None:
         self._servers = tuple(servers)
         self._security = security
-        self._topics: dict[str, list[_Lane]] = {}
+        self._topics: dict[str, list[Lane]] = {}
         self._held = 0
         self._room = asyncio.Event()
         self._room.set()
-        self._boards: dict[_Lane, None] = {}  # their last batch leaves with the next departure
+        self._boards: dict[Lane, None] = {}  # their last batch leaves with the next departure
         self._aboard = 0  # messages
         self._left_at = 0.0
         self._departure: asyncio.TimerHandle | None = None
-        self._ready: dict[_Lane, None] = {}  # their first batch has left, as soon as its broker is free
+        self._ready: dict[Lane, None] = {}  # their first batch has left, as soon as its broker is free
         self._busy: dict[int, asyncio.Task[None]] = {}
         self._look: asyncio.TimerHandle | None = None
         self._waiting_since = 0.0
@@ -128,7 +85,7 @@ class KafkaProducer:
         sizes = refuse_oversized(messages)
         loop = asyncio.get_running_loop()
         deadline = loop.time() + SEND_TIMEOUT_SECONDS
-        sending = _Sending(loop.create_future())
+        sending = Sending(loop.create_future())
         for message, size, lane in zip(messages, sizes, await self._lanes_of(messages, deadline), strict=True):
             while self._held >= HELD_BYTES:
                 await self._wait_for_room(deadline)
@@ -170,7 +127,7 @@ class KafkaProducer:
 
     # queueing
 
-    async def _lanes_of(self, messages: Sequence[Message], deadline: float) -> list[_Lane]:
+    async def _lanes_of(self, messages: Sequence[Message], deadline: float) -> list[Lane]:
         topics = [message.topic for message in messages]
         lanes = {topic: self._topics.get(topic) or await self._learn(topic, deadline) for topic in set(topics)}
         if len(lanes) == 1:
@@ -178,7 +135,7 @@ class KafkaProducer:
             return [of_topic[n] for n in partitions_of([message.key for message in messages], len(of_topic))]
         return [lanes[message.topic][partition_of(message.key, len(lanes[message.topic]))] for message in messages]
 
-    def _append(self, lane: _Lane, message: Message, size: int, sending: _Sending) -> None:
+    def _append(self, lane: Lane, message: Message, size: int, sending: Sending) -> None:
         batch = lane.waiting[-1] if lane.waiting else None
         if batch is None or batch.sent or batch.size + size > BATCH_BYTES:
             if batch is not None:  # full: it does not wait for the next departure
@@ -192,9 +149,9 @@ class KafkaProducer:
         self._held += size
         self._aboard += 1
 
-    def _board(self, lane: _Lane) -> _Batch:
+    def _board(self, lane: Lane) -> Batch:
         loop = asyncio.get_running_loop()
-        batch = _Batch(now := loop.time())
+        batch = Batch(now := loop.time())
         lane.waiting.append(batch)
         self._boards[lane] = None
         if self._departure is None:
@@ -232,7 +189,7 @@ class KafkaProducer:
         except TimeoutError:
             raise BusUnavailable(f"Kafka took nothing off a full queue for {SEND_TIMEOUT_SECONDS:g} s") from None
 
-    async def _learn(self, topic: str, deadline: float) -> list[_Lane]:
+    async def _learn(self, topic: str, deadline: float) -> list[Lane]:
         """The lanes of a topic: partition counts never change, so they are asked for once."""
         try:
             async with asyncio.timeout_at(deadline):
@@ -241,9 +198,9 @@ class KafkaProducer:
             if isinstance(error, UnknownTopicOrPartitionError) and await (await self._linked()).refresh():
                 raise NotFound(f"the topic {topic!r} does not exist; create it first") from None
             raise BusUnavailable(f"Kafka is out of reach ({error!r})") from error
-        return self._topics.setdefault(topic, [_Lane(TopicPartition(topic, n)) for n in range(partitions)])
+        return self._topics.setdefault(topic, [Lane(TopicPartition(topic, n)) for n in range(partitions)])
 
-    def _lanes(self) -> Iterable[_Lane]:
+    def _lanes(self) -> Iterable[Lane]:
         return (lane for lanes in self._topics.values() for lane in lanes)
 
     # delivery
@@ -253,7 +210,7 @@ class KafkaProducer:
         if not self._ready or (link := self._link) is None:
             return
         now = asyncio.get_running_loop().time()
-        loads: dict[int, list[_Lane]] = {}
+        loads: dict[int, list[Lane]] = {}
         for lane in [lane for lane in self._ready if lane.under_way is None and lane.rests_until <= now]:
             if (leader := link.leader_of(lane.partition)) is None:
                 self._rest(lane)
@@ -263,7 +220,7 @@ class KafkaProducer:
             taken = self._taken(lanes)
             self._busy[leader] = asyncio.get_running_loop().create_task(self._exchange(link, leader, taken))
 
-    def _taken(self, lanes: Sequence[_Lane]) -> list[_Lane]:
+    def _taken(self, lanes: Sequence[Lane]) -> list[Lane]:
         """The lanes whose first batch goes with this request."""
         size = 0
         for n, lane in enumerate(lanes):
@@ -277,7 +234,7 @@ class KafkaProducer:
                 self._ready[lane] = None  # at the end: others come before its next
         return list(lanes)
 
-    async def _exchange(self, link: Link, leader: int, lanes: Sequence[_Lane]) -> None:
+    async def _exchange(self, link: Link, leader: int, lanes: Sequence[Lane]) -> None:
         outcomes: dict[TopicPartition, KafkaError | None] = {}
         try:
             batches = {lane.partition: lane.under_way.messages for lane in lanes if lane.under_way}
@@ -289,7 +246,7 @@ class KafkaProducer:
         self._depart_if_full()
         self._pump()
 
-    def _settle(self, link: Link, lane: _Lane, error: KafkaError | None) -> None:
+    def _settle(self, link: Link, lane: Lane, error: KafkaError | None) -> None:
         batch, lane.under_way = lane.under_way, None
         if batch is None:
             return
@@ -309,18 +266,18 @@ class KafkaProducer:
         else:
             self._finish(batch, f"Kafka refused messages for {lane.partition.topic} ({error!r})")
 
-    def _fence(self, link: Link, lane: _Lane) -> None:
+    def _fence(self, link: Link, lane: Lane) -> None:
         """The number of a batch that may have been written is not for another one: what comes has a new epoch."""
         if not link.fence(lane.partition):
             self._discard(link, "its epochs are used up")
 
-    def _rest(self, lane: _Lane) -> None:
+    def _rest(self, lane: Lane) -> None:
         """Until the brokers had a moment to sort themselves out."""
         loop = asyncio.get_running_loop()
         lane.rests_until = loop.time() + _REST_SECONDS
         loop.call_at(lane.rests_until, self._pump)
 
-    def _finish(self, batch: _Batch, reason: str | None) -> None:
+    def _finish(self, batch: Batch, reason: str | None) -> None:
         if batch.ended:
             return
         batch.ended = True
@@ -342,7 +299,7 @@ class KafkaProducer:
             self._end(lane, reason, born_before=now - SEND_TIMEOUT_SECONDS)
         self._look = loop.call_later(_LOOK_SECONDS, self._end_the_overdue) if self._held else None
 
-    def _end(self, lane: _Lane, reason: str, born_before: float = float("inf")) -> None:
+    def _end(self, lane: Lane, reason: str, born_before: float = float("inf")) -> None:
         """Answer for batches, under way or not. What is under way may still be written: that is why it is unknown."""
         if lane.under_way and lane.under_way.born <= born_before:
             self._finish(lane.under_way, reason)

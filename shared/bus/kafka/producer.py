@@ -6,6 +6,8 @@ so that its order is the order of `send`. Every batch has a deadline, whatever t
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
 from aiokafka.errors import (
     InvalidProducerEpoch,
@@ -67,7 +69,7 @@ class KafkaProducer:
         self._left_at = 0.0
         self._departure: asyncio.TimerHandle | None = None
         self._ready: dict[Lane, None] = {}  # their first batch has left, as soon as its broker is free
-        self._busy: dict[int, asyncio.Task[None]] = {}
+        self._busy: dict[int, asyncio.Task[dict[TopicPartition, KafkaError | None]]] = {}
         self._look: asyncio.TimerHandle | None = None
         self._waiting_since = 0.0
         self._link: Link | None = None
@@ -112,7 +114,7 @@ class KafkaProducer:
             for lane in self._lanes():
                 self._end(lane, _STOPPED)
         link, self._link = self._link, None
-        tasks = [*self._busy.values(), *([self._renewal] if self._renewal else [])]
+        tasks: list[asyncio.Task[Any]] = [*self._busy.values(), *([self._renewal] if self._renewal else [])]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -218,7 +220,10 @@ class KafkaProducer:
                 loads.setdefault(leader, []).append(lane)
         for leader, lanes in loads.items():
             taken = self._taken(lanes)
-            self._busy[leader] = asyncio.get_running_loop().create_task(self._exchange(link, leader, taken))
+            batches = {lane.partition: lane.under_way.messages for lane in taken if lane.under_way}
+            writing = asyncio.get_running_loop().create_task(link.write(leader, batches))
+            self._busy[leader] = writing
+            writing.add_done_callback(partial(self._exchanged, link, leader, taken))
 
     def _taken(self, lanes: Sequence[Lane]) -> list[Lane]:
         """The lanes whose first batch goes with this request."""
@@ -234,15 +239,21 @@ class KafkaProducer:
                 self._ready[lane] = None  # at the end: others come before its next
         return list(lanes)
 
-    async def _exchange(self, link: Link, leader: int, lanes: Sequence[Lane]) -> None:
-        outcomes: dict[TopicPartition, KafkaError | None] = {}
-        try:
-            batches = {lane.partition: lane.under_way.messages for lane in lanes if lane.under_way}
-            outcomes = await link.write(leader, batches)
-        finally:
-            del self._busy[leader]
-            for lane in lanes:
-                self._settle(link, lane, outcomes.get(lane.partition, _UNANSWERED))
+    def _exchanged(
+        self,
+        link: Link,
+        leader: int,
+        lanes: Sequence[Lane],
+        writing: asyncio.Task[dict[TopicPartition, KafkaError | None]],
+    ) -> None:
+        """Also of a request that was given up before it began, which a `finally` inside it would never hear of."""
+        del self._busy[leader]
+        failure = None if writing.cancelled() else writing.exception()
+        if failure:
+            log.error("kafka_request_failed", error=type(failure).__name__)
+        outcomes = {} if writing.cancelled() or failure else writing.result()
+        for lane in lanes:
+            self._settle(link, lane, outcomes.get(lane.partition, _UNANSWERED))
         self._depart_if_full()
         self._pump()
 

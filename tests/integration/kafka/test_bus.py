@@ -108,6 +108,22 @@ async def test_a_batch_that_is_sent_again_is_the_same_batch(
     assert await values(bus, topic) == [b"first", b"second"]
 
 
+async def test_a_link_that_is_given_up_at_the_moment_of_a_request_is_replaced(
+    bus: KafkaBus, producer: KafkaProducer, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await producer.send([Message(topic, b"k", b"before")])
+    monkeypatch.setattr(kafka_producer, "PACE_SECONDS", 60.0)
+    waiting = asyncio.create_task(producer.send([Message(topic, b"k", b"after")]))
+    await eventually(lambda: producer._aboard)
+    assert producer._link
+    producer._depart()
+    producer._discard(producer._link, "a test")  # before the request's task has begun
+    async with asyncio.timeout(10):
+        await waiting
+    assert producer.renewals == 1
+    assert await values(bus, topic) == [b"before", b"after"]
+
+
 async def test_a_link_without_epochs_left_is_replaced(bus: KafkaBus, producer: KafkaProducer, topic: str) -> None:
     link, partition = producer._link, TopicPartition(topic, 0)
     assert link

@@ -11,9 +11,10 @@ from typing import Any
 from services.ingest.directory import Directory, Source
 from services.ingest.endpoints import TEST_HEADER
 from services.ingest.fairness import Fairness
-from services.ingest.outlet import BusOutlet, Ready, SpoolingOutlet
+from services.ingest.outlet import BusOutlet, SpoolingOutlet
 from services.ingest.sources.proof import proven
 from shared.auth.signatures import Signed
+from shared.bus.port import Message
 from shared.core.clock import rfc3339, utc_now
 from shared.core.errors import Unavailable
 from shared.http.protocol import Reply
@@ -71,31 +72,33 @@ class IngestDesk:
     async def _work(self) -> None:
         """Runs when all that this turn of the loop has read is waiting."""
         waiting, self._waiting = self._waiting, []
-        records: Sequence[Ready | None] = [None] * len(waiting)
+        groups: dict[int, list[_Delivery]] = {}
+        for one in waiting:
+            groups.setdefault(id(one[0]), []).append(one)
+        several = list(groups.values())
+        for group in several[1:]:
+            self._begin(self._deliver(group))
+        await self._deliver(several[0])
+
+    async def _deliver(self, group: Sequence[_Delivery]) -> None:
+        """Those of one source."""
+        source = group[0][0]
+        records: Sequence[Message | None] = [None] * len(group)
         try:
-            records = _records(waiting)
+            records = _records(source, [message for _, message, _ in group])
         finally:
-            groups: dict[int, tuple[Source, list[Ready], list[Reply]]] = {}
-            for (source, _, reply), record in zip(waiting, records, strict=True):
+            for (_, _, reply), record in zip(group, records, strict=True):
                 if record is None:
                     self.leave(source)
                     reply(None)
-                    continue
-                group = groups.get(id(source))
-                if group is None:
-                    group = groups[id(source)] = source, [], []
-                group[1].append(record)
-                group[2].append(reply)
-        several = list(groups.values())
-        for group in several[1:]:
-            self._begin(self._send(*group))
-        if several:
-            await self._send(*several[0])
+        good = [record for record in records if record is not None]
+        if good:
+            await self._send(source, good, [one[2] for one, record in zip(group, records, strict=True) if record])
 
-    async def _send(self, source: Source, records: Sequence[Ready], replies: Sequence[Reply]) -> None:
+    async def _send(self, source: Source, records: Sequence[Message], replies: Sequence[Reply]) -> None:
         answer: bytes | None = None
         try:
-            await self._outlet.send(records)
+            await self._outlet.send(records, source.origin.workspace)
             child(ACCEPTED, source.origin.connector).inc(len(records))
             answer = _ANSWER
         except Unavailable:
@@ -109,22 +112,20 @@ class IngestDesk:
                 reply(answer)
 
 
-def _records(waiting: Sequence[_Delivery]) -> list[Ready | None]:
+def _records(source: Source, messages: Sequence[Signed]) -> list[Message | None]:
     """The record of each that is proven and known; none where somebody reads spans."""
-    if is_watched():
-        return [None] * len(waiting)
+    found: list[Message | None] = [None] * len(messages)
+    if source.quick is None or is_watched():
+        return found
     moment = utc_now()
     seconds, stamp = moment.timestamp(), rfc3339(moment)
     good = [
-        TEST_HEADER not in message.headers and proven(source.credential, message, source.secrets, now=seconds)
-        for source, message, _ in waiting
+        number
+        for number, message in enumerate(messages)
+        if TEST_HEADER not in message.headers and proven(source.credential, message, source.secrets, now=seconds)
     ]
-    traces = [trace_onward(message.headers.get("traceparent")) for _, message, _ in waiting]
-    records = [
-        source.quick.record(message.body, moment, stamp, trace) if is_good and source.quick is not None else None
-        for (source, message, _), is_good, trace in zip(waiting, good, traces, strict=True)
-    ]
-    return [
-        None if record is None else Ready(source.origin.workspace, record)
-        for (source, _, _), record in zip(waiting, records, strict=True)
-    ]
+    traces = [trace_onward(messages[number].headers.get("traceparent")) for number in good]
+    records = source.quick.records([messages[number].body for number in good], moment, stamp, traces)
+    for number, record in zip(good, records, strict=True):
+        found[number] = record
+    return found

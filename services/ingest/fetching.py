@@ -22,6 +22,7 @@ from services.ingest.service import fetched_by
 from services.ingest.sources import CONNECTORS
 from services.ingest.sources.base import Wanted
 from services.ingest.sources.fetching import Fetched, FetchingConnector, FetchSettings, Request
+from shared.bus import codec
 from shared.core.errors import BadRecord, CloseloopError, InvalidInput
 from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork
@@ -220,7 +221,8 @@ class Fetcher:
         result = await asyncio.to_thread(_read, claim, body)
         if result.events:
             # Before it is recorded: fetched again after a crash, the events have the same ids.
-            await through_outage(lambda: self._outlet.send(result.events), stopping=self._stopping)
+            messages, workspace = list(map(codec.encode, result.events)), claim.source.origin.workspace
+            await through_outage(lambda: self._outlet.send(messages, workspace), stopping=self._stopping)
         await through_outage(lambda: self._record(claim, result), stopping=self._stopping)
 
     async def _body(self, claim: Claim) -> bytes:

@@ -2,19 +2,21 @@
 
 import asyncio
 import csv
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 from starlette.requests import ClientDisconnect
 
 from services.ingest.canonical import Origin, Refused, event_of
 from services.ingest.decoding import clean_text, decode_json, invalid, text_of
-from services.ingest.outlet import Outgoing, Ready
 from services.ingest.quick import QuickWay
 from services.ingest.service import IngestService
 from services.ingest.sources.base import place
 from services.ingest.sources.targets import Steps, target
+from shared.bus import codec
+from shared.bus.port import Message
 from shared.core.clock import rfc3339, utc_now
 from shared.core.errors import Fault, InvalidInput, Unavailable
 
@@ -25,6 +27,7 @@ _BATCH_BYTES = 1024 * 1024
 MAX_REFUSALS = 100
 _MAX_FAULTS_PER_LINE = 10
 DELIMITERS = (",", ";", "\t")
+_Line = tuple[int, bytes | None]
 
 
 @dataclass(slots=True)
@@ -144,23 +147,27 @@ class Lines:
         self._held_bytes = 0
         self._open = False
 
-    def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes | None]]:
+    def feed(self, chunk: bytes) -> list[_Line]:
         """Lines that are complete now; None for one over the limit, whose bytes were dropped as they came."""
         *whole, self._rest = (self._rest + chunk).split(b"\n")
-        for part in whole:
-            yield from self._end_of_line(part)
+        if self._multiline or self._dropping or max(map(len, whole), default=0) > LINE_LIMIT_BYTES:
+            found = [line for part in whole for line in self._end_of_line(part)]
+        else:
+            found = list(enumerate(whole, self._number + 1))
+            self._number += len(whole)
         if len(self._rest) > LINE_LIMIT_BYTES:
             self._rest, self._dropping = b"", True
+        return found
 
-    def close(self) -> Iterator[tuple[int, bytes | None]]:
+    def close(self) -> list[_Line]:
         """What is left where no newline ended it."""
-        if self._rest or self._dropping:
-            yield from self._end_of_line(self._rest)
+        found = list(self._end_of_line(self._rest)) if self._rest or self._dropping else []
         self._rest = b""
         while self._held:
-            yield from self._give_up()
+            found += self._give_up()
+        return found
 
-    def _end_of_line(self, part: bytes) -> Iterator[tuple[int, bytes | None]]:
+    def _end_of_line(self, part: bytes) -> Iterator[_Line]:
         self._number += 1
         if self._dropping or len(part) > LINE_LIMIT_BYTES:
             self._dropping = False
@@ -172,7 +179,7 @@ class Lines:
         else:
             yield from self._hold(self._number, part)
 
-    def _hold(self, number: int, part: bytes) -> Iterator[tuple[int, bytes | None]]:
+    def _hold(self, number: int, part: bytes) -> Iterator[_Line]:
         self._held.append((number, part))
         self._held_bytes += len(part) + 1
         self._open ^= bool(part.count(b'"') % 2)
@@ -183,7 +190,7 @@ class Lines:
         elif self._held_bytes > LINE_LIMIT_BYTES:
             yield from self._give_up()
 
-    def _give_up(self) -> Iterator[tuple[int, bytes | None]]:
+    def _give_up(self) -> Iterator[_Line]:
         (number, part), *others = self._held
         self._forget()
         yield number, part
@@ -210,23 +217,11 @@ async def run_import(
     report = Report(max_refusals)
     lines = Lines(multiline=form.multiline)
     reading = _Reading(form, origin, report, traceparent)
-    way_out = _WayOut(service, origin.connector, report)
-
-    async def take(found: Iterator[tuple[int, bytes | None]]) -> None:
-        reading.look_at_the_clock()
-        for number, line in found:
-            event = reading.event(number, line)
-            if event is None or line is None:
-                continue
-            way_out.batch.append(event)
-            way_out.batch_bytes += len(line)
-            if len(way_out.batch) >= _BATCH or way_out.batch_bytes >= _BATCH_BYTES:
-                await way_out.flush()
-
+    way_out = _WayOut(service, origin, report)
     try:
         async for chunk in chunks:
-            await take(lines.feed(chunk))
-        await take(lines.close())
+            await way_out.take(reading.messages(lines.feed(chunk)), len(chunk))
+        await way_out.take(reading.messages(lines.close()), 0)
     except ClientDisconnect:
         await way_out.close()  # what was read whole is kept; it is the same when it comes again
         raise
@@ -240,23 +235,30 @@ async def run_import(
 class _WayOut:
     """Publishes batches, one while the next is read."""
 
-    def __init__(self, service: IngestService, connector: str, report: Report) -> None:
-        self.batch: list[Outgoing] = []
-        self.batch_bytes = 0
+    def __init__(self, service: IngestService, origin: Origin, report: Report) -> None:
+        self._batch: list[Message] = []
+        self._batch_bytes = 0
         self._service = service
-        self._connector = connector
+        self._origin = origin
         self._report = report
         self._under_way: asyncio.Task[int] | None = None
 
-    async def flush(self) -> None:
-        """Send the batch off once the one before is durable. Raises Unavailable with the counts so far."""
+    async def take(self, messages: list[Message], size: int) -> None:
+        """What so many bytes have brought. Raises Unavailable with the counts so far."""
+        self._batch += messages
+        self._batch_bytes += size
+        if len(self._batch) >= _BATCH or self._batch_bytes >= _BATCH_BYTES:
+            await self._flush()
+
+    async def _flush(self) -> None:
+        """Send the batch off once the one before is durable."""
         await self._landed()
-        batch, self.batch, self.batch_bytes = self.batch, [], 0
+        batch, self._batch, self._batch_bytes = self._batch, [], 0
         self._under_way = asyncio.create_task(self._publish(batch), name="import batch")
 
     async def close(self) -> None:
         """All of it is durable. Raises Unavailable."""
-        await self.flush()
+        await self._flush()
         await self._landed()
 
     def give_up(self) -> None:
@@ -264,8 +266,8 @@ class _WayOut:
         if self._under_way is not None:
             self._under_way.cancel()
 
-    async def _publish(self, batch: list[Outgoing]) -> int:
-        await self._service.publish(batch, self._connector)
+    async def _publish(self, batch: list[Message]) -> int:
+        await self._service.publish(batch, self._origin)
         return len(batch)
 
     async def _landed(self) -> None:
@@ -283,7 +285,7 @@ class _WayOut:
 
 
 class _Reading:
-    """Lines to events: those in the public form the quick way, once the whole way has met their like."""
+    """Lines to messages: those in the public form the quick way, once the whole way has met their like."""
 
     def __init__(self, form: Format, origin: Origin, report: Report, traceparent: str | None) -> None:
         self._form = form
@@ -291,30 +293,38 @@ class _Reading:
         self._report = report
         self._traceparent = traceparent
         self._quick = QuickWay(origin) if isinstance(form, Ndjson) else None
-        self.look_at_the_clock()
 
-    def look_at_the_clock(self) -> None:
-        """What is read in one piece is received at one moment."""
-        self._now = utc_now()
-        self._stamp = rfc3339(self._now)
+    def messages(self, lines: Sequence[_Line]) -> list[Message]:
+        """Those of good lines; what is read in one piece is received at one moment. Raises BadHeader."""
+        now = utc_now()
+        stamp = rfc3339(now)
+        found = self._quickly([line or b"" for _, line in lines], now, stamp)
+        has_learnt = False
+        for at, (number, line) in enumerate(lines):
+            if found[at] is None and line is not None and has_learnt:
+                [found[at]] = self._quickly([line], now, stamp)
+            if found[at] is None:
+                found[at] = self._whole(number, line, now)
+                has_learnt = has_learnt or found[at] is not None
+        return [message for message in found if message is not None]
 
-    def event(self, number: int, line: bytes | None) -> Outgoing | None:
-        """The event of a line, or None: it is empty, or refused and counted. Raises BadHeader."""
+    def _quickly(self, lines: Sequence[bytes], now: datetime, stamp: str) -> list[Message | None]:
+        if self._quick is None:
+            return [None] * len(lines)
+        return self._quick.records(lines, now, stamp, [self._traceparent] * len(lines))
+
+    def _whole(self, number: int, line: bytes | None, now: datetime) -> Message | None:
+        """The message of a line, or None: it is empty, or refused and counted. Raises BadHeader."""
         if line is None:
             self._report.refuse(number, [Fault("$", f"is longer than {LINE_LIMIT_BYTES // 1024} KiB")])
             return None
-        if self._quick is not None:
-            record = self._quick.record(line, self._now, self._stamp, self._traceparent)
-            if record is not None:
-                return Ready(self._origin.workspace, record)
-        return self._whole(number, line) if line.strip() else None
-
-    def _whole(self, number: int, line: bytes) -> Outgoing | None:
+        if not line.strip():
+            return None
         try:
             item = self._form.item(line)
             if item is None:
                 return None
-            event = event_of(item, self._origin, self._now, traceparent=self._traceparent)
+            event = event_of(item, self._origin, now, traceparent=self._traceparent)
         except BadHeader:
             raise
         except InvalidInput as error:
@@ -324,5 +334,5 @@ class _Reading:
         else:
             if self._quick is not None:
                 self._quick.learn(line, event)
-            return event
+            return codec.encode(event)
         return None

@@ -13,9 +13,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-import msgspec
-
-from shared.bus import codec
 from shared.bus.port import Message, Producer
 from shared.contracts.customer_purchased import CustomerPurchasedV1
 from shared.contracts.envelope import Event
@@ -49,30 +46,14 @@ select count(*) as waiting, coalesce(min(id), 0) as oldest
 from (select id from outbox order by id limit :few) as first"""
 
 
-class Ready(msgspec.Struct, frozen=True, gc=False):
-    """An event that is encoded already (quick.py)."""
-
-    workspace: str
-    message: Message
-
-
-Outgoing = Received | Ready
-
-
-def encoded(one: Outgoing) -> Message:
-    """Its message."""
-    return one.message if isinstance(one, Ready) else codec.encode(one)
-
-
 class BusOutlet:
     """To the bus alone: for the single node, whose bus and database are one."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
 
-    async def send(self, events: Sequence[Outgoing]) -> None:
+    async def send(self, messages: Sequence[Message], workspace: str) -> None:
         """Return when all are durable. Raises Unavailable: unknown; sending the same again is safe."""
-        messages = [encoded(event) for event in events]
         await self._producer.send(messages)
         for topic, count in Counter([message.topic for message in messages]).items():
             child(PUBLISHED, topic).inc(count)
@@ -98,23 +79,26 @@ class SpoolingOutlet:
         self._rests_until: dict[str, float] = {}
         self._stopping = asyncio.Event()
 
-    async def send(self, events: Sequence[Outgoing]) -> None:
-        """Return when all are durable. Raises Unavailable when neither way takes them."""
+    async def send(self, messages: Sequence[Message], workspace: str) -> None:
+        """Return when all are durable. Raises Unavailable when neither way takes them. All are of one workspace: naming
+        it to the database also bounds the wait for a frozen server."""
         await self._gate.wait()
         opened_before = self._diverted
         ways = (self._by_spool, self._by_bus) if opened_before else (self._by_bus, self._by_spool)
         for way in ways:
             if way == self._by_bus and self._behind:
                 continue
-            if time.monotonic() >= self._rests_until.get(way.__name__, 0.0) and await self._taken(way, events):
+            if time.monotonic() >= self._rests_until.get(way.__name__, 0.0) and await self._taken(
+                way, messages, workspace
+            ):
                 if way == self._by_spool and not opened_before:
                     await asyncio.sleep(_HEARD_SECONDS)
                 return
         raise Unavailable("neither the bus nor the database is in reach; send it again in a moment")
 
-    async def _taken(self, way: Any, events: Sequence[Outgoing]) -> bool:
+    async def _taken(self, way: Any, messages: Sequence[Message], workspace: str) -> bool:
         try:
-            await way(events)
+            await way(messages, workspace)
         except Exception as error:
             if not (isinstance(error, Unavailable | NotFound) or is_outage(error)):
                 raise
@@ -125,23 +109,22 @@ class SpoolingOutlet:
             return False
         return True
 
-    async def _by_bus(self, events: Sequence[Outgoing]) -> None:
+    async def _by_bus(self, messages: Sequence[Message], workspace: str) -> None:
         async with asyncio.timeout(BUS_SECONDS):
-            await self._bus.send(events)
+            await self._bus.send(messages, workspace)
 
-    async def _by_spool(self, events: Sequence[Outgoing]) -> None:
+    async def _by_spool(self, messages: Sequence[Message], workspace: str) -> None:
         self._storing += 1
         try:
-            # All of a request are of one workspace; naming it also bounds the wait for a frozen server.
-            async with self._database.unit_of_work(events[0].workspace) as uow:
-                for event in events:
-                    uow.forward(encoded(event))
+            async with self._database.unit_of_work(workspace) as uow:
+                for message in messages:
+                    uow.forward(message)
                 await uow.execute(_SPOOL_CHANNEL)
                 self._behind = True  # from here on the commit may have happened
         finally:
             self._storing -= 1
             self._stored += 1
-        SPOOLED.inc(len(events))
+        SPOOLED.inc(len(messages))
 
     def _divert(self, diverted: bool) -> None:
         if diverted != self._diverted:

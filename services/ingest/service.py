@@ -10,13 +10,15 @@ from services.ingest.canonical import Origin, Refused, event_of
 from services.ingest.cipher import Cipher
 from services.ingest.decoding import decode_json, invalid
 from services.ingest.directory import Directory, Source, source_of
-from services.ingest.outlet import BusOutlet, Outgoing, Received, SpoolingOutlet
+from services.ingest.outlet import BusOutlet, Received, SpoolingOutlet
 from services.ingest.purchases import purchase_of
 from services.ingest.sources.base import Answer, Parsed, Wanted
 from services.ingest.sources.fetching import Fetched, FetchingConnector
 from services.ingest.sources.proof import proven
 from services.ingest.wants import SOURCE_HEADER, about, dead_letter_origin, want
 from shared.auth.signatures import Scheme, Signed
+from shared.bus import codec
+from shared.bus.port import Message
 from shared.core.clock import utc_now
 from shared.core.errors import BadRecord, Fault, InvalidInput, Unauthenticated
 from shared.db.database import Database
@@ -80,15 +82,15 @@ class IngestService:
                 faults += refused.faults[: _MAX_FAULTS - len(faults)]
         if faults:
             raise invalid(faults)
-        await self.publish(events, origin.connector)
+        await self.publish(list(map(codec.encode, events)), origin)
         return events
 
-    async def publish(self, events: Sequence[Outgoing], connector: str) -> None:
-        """Make events of one workspace durable. Raises Unavailable; sending the same again is safe."""
-        if not events:
+    async def publish(self, messages: Sequence[Message], origin: Origin) -> None:
+        """Make what came from there durable. Raises Unavailable; sending the same again is safe."""
+        if not messages:
             return
-        await self._outlet.send(events)
-        ACCEPTED.labels(connector).inc(len(events))
+        await self._outlet.send(messages, origin.workspace)
+        ACCEPTED.labels(origin.connector).inc(len(messages))
 
     async def prove(self, key: str, message: Signed) -> Source:
         """The source that sent this. Raises Unauthenticated, the same for a wrong signature and an unknown source."""
@@ -122,7 +124,7 @@ class IngestService:
     async def deliver(self, source: Source, message: Signed, *, traceparent: str | None = None) -> Delivered:
         """Take a proven delivery. What cannot be understood is kept as a dead letter, raw."""
         parsed, events, error = _taken(source, message, traceparent)
-        await self.publish(events, source.origin.connector)
+        await self.publish(list(map(codec.encode, events)), source.origin)
         if source.quick is not None and len(events) == 1 and error is None:
             source.quick.learn(message.body, events[0])
         if parsed.wanted:

@@ -4,6 +4,7 @@ The one file to change if decoding gets too slow.
 """
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -11,7 +12,7 @@ from uuid import UUID
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared.bus.port import Headers, Message, Record, refuse_oversized
+from shared.bus.port import Message, Record, refuse_oversized
 from shared.contracts.envelope import WORKSPACE_PATTERN, Event, EventData
 from shared.contracts.registry import BY_TYPE
 from shared.core.clock import rfc3339
@@ -60,7 +61,7 @@ def decode(record: Record | Message) -> Event[Any]:
     return decode_parts(record.headers, record.value)
 
 
-def decode_parts(headers: Headers, value: bytes) -> Event[Any]:
+def decode_parts(headers: Iterable[tuple[str, bytes]], value: bytes) -> Event[Any]:
     """The event of headers and body. Raises BadRecord."""
     attributes = {name.lower(): content or b"" for name, content in headers}  # other producers may write nulls
     event_type = _text(attributes, "ce_type")

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from shared.bus.headers import PackedHeaders
 from shared.bus.heading import Heading, heading_of
 from shared.bus.plan import Step
 from shared.contracts.topics import Topic
@@ -37,7 +38,7 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     topic: str
     key: bytes
     value: bytes
-    headers: Headers = ()
+    headers: Headers | PackedHeaders = ()
     size: int = 0
     """What `message_size` finds, where the maker knows it already."""
 

@@ -1,7 +1,7 @@
 """The unit of work: effects, outgoing events and timers of one batch or request, committed together or not at all."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ class Encoded(Protocol):
     @property
     def value(self) -> bytes: ...
     @property
-    def headers(self) -> tuple[tuple[str, bytes], ...]: ...
+    def headers(self) -> Iterable[tuple[str, bytes]]: ...
 
 
 _INSERT_OUTBOX = text(
@@ -132,7 +132,7 @@ def _columns(outgoing: Sequence[Encoded]) -> dict[str, list[Any]]:
     }
 
 
-def dump_headers(headers: Sequence[tuple[str, bytes]]) -> str:
+def dump_headers(headers: Iterable[tuple[str, bytes]]) -> str:
     """Headers as JSON pairs. Latin-1 keeps every byte, whatever a foreign producer put in, be it null."""
     return json.dumps([[name, (value or b"").decode("latin-1")] for name, value in headers])
 

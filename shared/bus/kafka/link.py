@@ -1,9 +1,9 @@
 """What the producer says to brokers: an aiokafka client, a producer id, and a number for every record of a partition.
 
-aiokafka's own producer costs ten times as much for a batch of few records, asks lz4 for level 9, does not answer while
-the broker is down, and stays broken once a batch has failed, because the numbers of the lost batch are burned
-(delivery.md T1, T2, T4). Here numbers are used up only by batches that were confirmed; where that is not known, the
-partition goes on under the next epoch, and what is still on its way under the old one is refused (KIP-360).
+aiokafka's own producer costs ten times as much for a batch of few records, does not answer while the broker is down,
+and stays broken once a batch has failed, because the numbers of the lost batch are burned (delivery.md T1, T2, T4).
+Here numbers are used up only by batches that were confirmed; where that is not known, the partition goes on under the
+next epoch, and what is still on its way under the old one is refused (KIP-360).
 """
 
 import asyncio
@@ -11,16 +11,14 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.codec import lz4_encode
 from aiokafka.errors import DuplicateSequenceNumber, KafkaError, NodeNotReadyError, NoError, for_code
 from aiokafka.protocol.transaction import InitProducerIdRequest
-from aiokafka.record._crecords import default_records
 
 from shared.bus.kafka.client import abandon_client, ended_in_time, meet
+from shared.bus.kafka.encode import encode_batch
 from shared.bus.kafka.produce import Produce
 from shared.bus.port import Message, TopicPartition
 from shared.bus.security import Security
@@ -28,14 +26,9 @@ from shared.bus.security import Security
 REQUEST_SECONDS = 10.0
 _CLOSE_SECONDS = 1.0
 _RETRY_SECONDS = 0.1
-_MAGIC = 2
-_LZ4 = 3
 _UNBOUNDED = 2**31 - 1
 _LAST_SEQUENCE = 2**31 - 1
 _LAST_EPOCH = 2**15 - 1
-
-# aiokafka asks lz4 for level 9 and has no option for it: five times the time of level 1, for a tenth of the size.
-default_records.lz4_encode = partial(lz4_encode, level=1)
 
 
 class Link:
@@ -114,13 +107,7 @@ class Link:
         return refusal
 
     def _encoded(self, partition: TopicPartition, messages: Sequence[Message], now: int) -> bytes:
-        builder = default_records.DefaultRecordBatchBuilder(
-            _MAGIC, _LZ4, 0, self._id, self._epochs[partition], self._sequences[partition], _UNBOUNDED
-        )
-        for offset, message in enumerate(messages):
-            builder.append(offset, now, message.key, message.value, list(message.headers))
-        encoded: bytes = builder.build()
-        return encoded
+        return encode_batch(messages, now, self._id, self._epochs[partition], self._sequences[partition])
 
     def fence(self, partition: TopicPartition) -> bool:
         """Whether the next batch may come: what is still on its way is refused from then on. False: there have been

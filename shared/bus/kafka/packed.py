@@ -10,6 +10,7 @@ import numpy as np
 from aiokafka.codec import lz4_decode
 from numpy.typing import NDArray
 
+from shared.bus.headers import unpacked
 from shared.bus.heading import WORKSPACE_AT, Heading, heading_of
 from shared.bus.port import Headers
 
@@ -41,7 +42,7 @@ class PackedRecord(NamedTuple):
     def headers(self) -> Headers:
         """Unpacked anew each time. Raises ValueError or IndexError where a producer wrote nonsense behind the
         workspace; damage on the way is found by the checksum."""
-        return tuple((name, value) for name, value, _ in _unpacked(self.batch, self.at))
+        return tuple((name, value) for name, value, _ in unpacked(self.batch, self.at))
 
 
 def unpack(raw: bytes, batch: Any, topic: str, partition: int) -> list[PackedRecord] | None:
@@ -123,14 +124,14 @@ def _headings(text: bytes, at: NDArray[np.int64]) -> list[Heading | None]:
     for _ in range(_KINDS):
         if not len(left):
             return found
-        headers = _unpacked(text, int(at[left[0]]))
+        headers = unpacked(text, int(at[left[0]]))
         heading = _heading(headers)
         alike = _like(text, at[left], headers) if heading else np.arange(len(left)) == 0
         for one in left[alike].tolist():
             found[one] = heading
         left = left[~alike]
     for one in left.tolist():
-        found[one] = _heading(_unpacked(text, int(at[one])))
+        found[one] = _heading(unpacked(text, int(at[one])))
     return found
 
 
@@ -162,31 +163,3 @@ def _has(text: bytes, at: NDArray[np.int64], piece: bytes) -> NDArray[np.bool_]:
 
 def _heading(headers: list[tuple[str, Any, int]]) -> Heading | None:
     return heading_of([(name, value) for name, value, _ in headers])
-
-
-def _unpacked(text: bytes, at: int) -> list[tuple[str, Any, int]]:
-    """Name, value and end of each header."""
-    number, at = _varint(text, at)
-    headers = []
-    for _ in range(number):
-        size, at = _varint(text, at)
-        if size < 0:
-            raise ValueError("a name without a size")
-        name, at = text[at : at + size].decode(), at + size
-        size, at = _varint(text, at)
-        value, at = text[at : at + size] if size >= 0 else None, at + max(size, 0)
-        if at > len(text):
-            raise IndexError("a size that does not fit")
-        headers.append((name, value, at))
-    return headers
-
-
-def _varint(text: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while True:
-        byte = text[at]
-        at += 1
-        number |= (byte & _SEVEN_BITS) << shift
-        if byte < _MORE:
-            return (number >> 1) ^ -(number & 1), at
-        shift += 7

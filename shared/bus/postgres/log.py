@@ -47,7 +47,7 @@ class Position(NamedTuple):
     offset: int
 
 
-def pack_headers(headers: Headers) -> bytes:
+def pack_headers(headers: Iterable[tuple[str, bytes]]) -> bytes:
     """Headers as one byte string that keeps order, repeats and bytes: (length, length, name, value) each."""
     parts: list[bytes] = []
     for name, value in headers:

@@ -8,13 +8,15 @@ import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from services.ingest import desk
 from services.ingest.admin import SourceSecret
-from services.ingest.outlet import BusOutlet, Outgoing, Ready
+from services.ingest.directory import Source
+from services.ingest.outlet import BusOutlet
+from shared.auth.signatures import Signed
+from shared.bus.port import Message
 from shared.http import protocol
 from shared.http.plain import BODY_BYTES
 from tests.integration.ingest.conftest import Ingest, running_ingest
@@ -67,8 +69,8 @@ def taken(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     said: list[bool] = []
     records = desk._records
 
-    def noted(waiting: Sequence[Any]) -> list[Ready | None]:
-        found = records(waiting)
+    def noted(source: Source, messages: Sequence[Signed]) -> list[Message | None]:
+        found = records(source, messages)
         said.extend(record is not None for record in found)
         return found
 
@@ -117,7 +119,7 @@ async def test_what_is_not_plain_is_the_apps(ingest: Ingest, taken: list[bool]) 
     async with wire(ingest) as line:
         del taken[:]
         assert await line.status(line.request("x", secret="wrong")) == 401
-        assert await line.status(line.request("y", text="tab \\u0009 in it")) == 202
+        assert await line.status(line.request("y", text="e\u0301")) == 202
         assert taken == [False, False]
         large = b'{"id":"z","channel":"store","text":"%s"}' % (b"x" * BODY_BYTES)
         signature = hmac.new(line.source.secret.encode(), large, hashlib.sha256).hexdigest()
@@ -178,9 +180,9 @@ async def test_what_the_desk_has_is_answered_before_the_server_ends(
     gate = asyncio.Event()
     send = BusOutlet.send
 
-    async def held(outlet: BusOutlet, events: Sequence[Outgoing]) -> None:
+    async def held(outlet: BusOutlet, messages: Sequence[Message], workspace: str) -> None:
         await gate.wait()
-        await send(outlet, events)
+        await send(outlet, messages, workspace)
 
     async with wire(ingest) as line:
         monkeypatch.setattr(BusOutlet, "send", held)

@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 
 from services.ingest import outlet
-from services.ingest.outlet import BusOutlet, Received, SpoolingOutlet
+from services.ingest.outlet import BusOutlet, SpoolingOutlet
 from shared.bus import codec
-from shared.bus.port import BusUnavailable
+from shared.bus.port import BusUnavailable, Message
 from shared.core.errors import Unavailable
 from shared.db.database import Database
 from tests.support.harness import feedback
@@ -23,10 +23,10 @@ class Way(BusOutlet):
         self.away = False
         self.taken: list[UUID] = []
 
-    async def send(self, events: Sequence[Received]) -> None:
+    async def send(self, messages: Sequence[Message], workspace: str) -> None:
         if self.away:
             raise BusUnavailable("away")
-        self.taken += [event.id for event in events]
+        self.taken += [codec.decode(message).id for message in messages]
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +44,13 @@ async def test_what_waits_in_the_spool_is_not_overtaken_when_the_database_is_too
     spool = SpoolingOutlet(bus, database, asyncio.Event())
     try:
         bus.away = True
-        await spool.send([event(1)])
+        await spool.send([codec.encode(event(1))], "acme")
         bus.away = False
         async with database.reader():  # its only connection
             with pytest.raises(Unavailable):
-                await spool.send([event(2)])
+                await spool.send([codec.encode(event(2))], "acme")
         assert bus.taken == [], "the second went past the first, which waits in the spool"
-        await spool.send([event(2)])
+        await spool.send([codec.encode(event(2))], "acme")
         assert bus.taken == []
     finally:
         await database.stop()
@@ -63,9 +63,9 @@ async def test_with_nothing_in_the_spool_the_bus_takes_it_while_the_database_is_
         async with database.reader():
             bus.away = True
             with pytest.raises(Unavailable):
-                await spool.send([event(1)])
+                await spool.send([codec.encode(event(1))], "acme")
             bus.away = False
-            await spool.send([event(2)])
+            await spool.send([codec.encode(event(2))], "acme")
         assert bus.taken == [event(2).id]
     finally:
         await database.stop()

@@ -15,6 +15,7 @@ from services.ingest.examples import CORRECTION_EXAMPLE, MESSAGE_EXAMPLE, RATING
 from services.ingest.inputs import FeedbackIn
 from services.ingest.quick import QuickWay
 from shared.bus import codec
+from shared.bus.heading import Heading, heading_of
 from shared.bus.port import message_size
 from shared.contracts.envelope import Event
 from shared.core.clock import rfc3339, utc_now
@@ -29,7 +30,7 @@ SHOP: dict[str, Any] = {
     "channel": "app",
     "customer": {"id": "C-7", "handle": "@Nora", "name": "Nora"},
     "text": "سفارش من دیر رسید",
-    "thread_id": 'a "thread" \\ of ours',
+    "thread_id": "a 'thread' of ours",
     "url": "https://example.com/a?b=c",
     "revision": 3,
     "public": True,
@@ -48,7 +49,7 @@ def whole(body: bytes) -> Event[Any] | None:
 
 
 def quick(way: QuickWay, body: bytes) -> Event[Any] | None:
-    record = way.record(body, NOW, rfc3339(NOW), None)
+    [record] = way.records([body], NOW, rfc3339(NOW))
     return None if record is None else codec.decode(record)
 
 
@@ -69,9 +70,9 @@ def raw(body: Any) -> bytes:
 def test_what_was_met_once_is_quick_and_the_same_event(body: dict[str, Any]) -> None:
     other = raw({**body, "id": f"{body['id']}-2"})
     way = QuickWay(ORIGIN)
-    assert way.record(other, NOW, rfc3339(NOW), None) is None
+    assert way.records([other], NOW, rfc3339(NOW)) == [None]
     way = learned(body)
-    record, event = way.record(other, NOW, rfc3339(NOW), TRACE), whole(other)
+    [record], event = way.records([other], NOW, rfc3339(NOW), [TRACE]), whole(other)
     assert record is not None
     assert event is not None
     message = codec.encode(event)
@@ -85,7 +86,8 @@ def test_what_was_met_once_is_quick_and_the_same_event(body: dict[str, Any]) -> 
         event.workspace,
     )
     assert (record.topic, record.key) == (message.topic, message.key)
-    assert sorted(record.headers) == sorted((*message.headers, ("traceparent", TRACE.encode())))
+    assert heading_of(list(record.headers)) == Heading(event.type, ORIGIN.workspace)
+    assert list(record.headers) == [*message.headers, ("traceparent", TRACE.encode())]
 
 
 ODD: list[Any] = [None, "", " x", "x ", "a\u202eb", "e\u0301", "\u200c", "x" * 81, "x" * 300, "y" * 20_000]
@@ -146,10 +148,33 @@ def test_the_quick_way_says_what_the_whole_way_says_or_nothing(
     ],
 )
 def test_what_needs_a_closer_look_goes_the_whole_way(body: bytes) -> None:
-    way = learned({**MESSAGE_EXAMPLE, "id": "m-1"}, {"id": "m-2", "channel": "store", "text": "x", "language": "tr"})
-    assert way.record(body, NOW, rfc3339(NOW), None) is None
+    way = learned({**MESSAGE_EXAMPLE, "id": "m-1"}, b'{"id":"m-2","channel":"store","text":"x","language":"tr"}')
+    assert quick(way, body) is None
     good = b'{"id":"a","channel":"store","text":"x","language":"tr"}'
-    assert way.record(good, NOW, rfc3339(NOW), None) is not None
+    assert quick(way, good) is not None
+
+
+def test_one_that_needs_a_closer_look_does_not_keep_others_from_the_quick_way() -> None:
+    way, texts = learned(SURVEY_EXAMPLE, SHOP), ("fine", "a\nb", "e\u0301", "x" * 20_000, "fine too")
+    for base in (SURVEY_EXAMPLE, SHOP):
+        bodies = [raw({**base, "text": text}) for text in texts]
+        bodies += [raw({**base, "occurred_at": "2026-02-30T00:00:00Z"}), raw({**base, "id": "\u200cx"}), raw(base)]
+        found = way.records(bodies, NOW, rfc3339(NOW), [TRACE] * len(bodies))
+        assert [n for n, record in enumerate(found) if record is not None] == [0, 1, 4, 7]
+        for body, record in zip(bodies, found, strict=True):
+            expected = whole(body)
+            assert record is None or (expected is not None and codec.decode(record).data == expected.data)
+
+
+def test_forms_are_bounded_and_the_first_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.ingest.quick._MOST_FORMS", 3)
+    bodies = [
+        raw({"id": "a", "channel": "store", "text": "x", **more}) for more in ({}, {"title": "y"}, {"public": True})
+    ]
+    way = learned(*bodies, {"id": "a", "channel": "store", "text": "x", "language": "tr", "url": "https://example.com"})
+    assert [len(way._writings), *[quick(way, body) is not None for body in bodies]] == [3, True, True, True]
+    long = raw({"id": "a", "channel": "store", "text": "x"}).replace(b"{", b"{" + b" " * 3000)
+    assert quick(learned(long), long) is None, "frames are remembered: a long one could fill the memory"
 
 
 def test_a_score_off_its_scale_is_not_taken() -> None:

@@ -300,8 +300,9 @@ class _Reading:
         stamp = rfc3339(now)
         found = self._quickly([line or b"" for _, line in lines], now, stamp)
         has_learnt = False
-        for at, (number, line) in enumerate(lines):
-            if found[at] is None and line is not None and has_learnt:
+        for at in [at for at, message in enumerate(found) if message is None]:
+            number, line = lines[at]
+            if line is not None and has_learnt:
                 [found[at]] = self._quickly([line], now, stamp)
             if found[at] is None:
                 found[at] = self._whole(number, line, now)

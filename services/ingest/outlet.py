@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from operator import attrgetter
 from typing import Any
 
 from shared.bus.port import Message, Producer
@@ -55,7 +56,7 @@ class BusOutlet:
     async def send(self, messages: Sequence[Message], workspace: str) -> None:
         """Return when all are durable. Raises Unavailable: unknown; sending the same again is safe."""
         await self._producer.send(messages)
-        for topic, count in Counter([message.topic for message in messages]).items():
+        for topic, count in Counter(map(attrgetter("topic"), messages)).items():
             child(PUBLISHED, topic).inc(count)
 
 

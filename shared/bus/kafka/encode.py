@@ -6,6 +6,7 @@ of the size. Format: kafka.apache.org/documentation/#recordbatch (version 2).
 
 import struct
 from collections.abc import Sequence
+from itertools import repeat
 
 from aiokafka.codec import lz4_encode
 from aiokafka.record.util import calc_crc32c
@@ -25,7 +26,7 @@ _AT_THE_SAME_TIME = b"\0\0"  # no attributes, no milliseconds after the first
 
 def encode_batch(messages: Sequence[Message], milliseconds: int, producer: int, epoch: int, sequence: int) -> bytes:
     """All of them, each `milliseconds` old since 1970; `sequence` is the number of the first."""
-    plain = b"".join(map(_record, range(len(messages)), messages))
+    plain = _records(messages)
     compressed = lz4_encode(plain, level=1)
     kind, records = (_LZ4, compressed) if len(compressed) < len(plain) else (_PLAIN, plain)
     last = len(messages) - 1
@@ -34,8 +35,19 @@ def encode_batch(messages: Sequence[Message], milliseconds: int, producer: int, 
     return _HEAD.pack(0, length, _NO_EPOCH, _VERSION, calc_crc32c(rest)) + rest
 
 
-def _record(offset: int, message: Message) -> bytes:
-    key, value, headers = message.key, message.value, message.headers
-    packed = headers.packed if isinstance(headers, PackedHeaders) else pack(headers)
-    record = b"".join((_AT_THE_SAME_TIME, VARINTS[offset], VARINTS[len(key)], key, VARINTS[len(value)], value, packed))
-    return VARINTS[len(record)] + record
+def _records(messages: Sequence[Message]) -> bytes:
+    keys, values = [message.key for message in messages], [message.value for message in messages]
+    headers = [
+        given.packed if isinstance(given := message.headers, PackedHeaders) else pack(given) for message in messages
+    ]
+    columns = (
+        repeat(_AT_THE_SAME_TIME),
+        [VARINTS[offset] for offset in range(len(messages))],
+        [VARINTS[len(key)] for key in keys],
+        keys,
+        [VARINTS[len(value)] for value in values],
+        values,
+        headers,
+    )
+    records = list(map(b"".join, zip(*columns, strict=False)))
+    return b"".join([part for record in records for part in (VARINTS[len(record)], record)])

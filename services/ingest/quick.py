@@ -46,7 +46,7 @@ _LINES = {"id", *_IDENTIFYING, "customer.name", "thread_id"}
 _SENSITIVE = ("customer.email", "customer.handle", "customer.name", "title", "text", "url")
 # The two highest bits of this digit are the variant of RFC 9562.
 _VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))
-_ID_LENGTH, _TRACE_LENGTH = 36, 55
+_ID_LENGTH, _TRACE = 36, "traceparent"
 
 
 class _Scale(NamedTuple):
@@ -160,9 +160,9 @@ class QuickWay:
         columns = list(zip(*own, strict=True))
         named = dict(zip(writing.names, columns, strict=True))
         ratings, moments = _ratings(writing, frames, columns), (stamp,) * len(items)
-        times = named.get("occurred_at", moments)
+        times = named.get("occurred_at")
         lines = "".join(chain.from_iterable([named[name] for name in writing.lines]))
-        if ratings is None or not lines.isprintable() or not _are_plausible(times, now, stamp[:10]):
+        if ratings is None or not lines.isprintable() or (times and not _are_plausible(times, now, stamp[:10])):
             return None
         ids, revisions = named["id"], named.get("revision") or ("0",) * len(items)
         feedback_ids = _name_ids(self._feedback, ids)
@@ -172,7 +172,7 @@ class QuickWay:
             "head": [frame.head for frame in frames],
             "feedback_id": feedback_ids,
             "revision": revisions,
-            "occurred_at": times,
+            "occurred_at": times or moments,
             "received_at": moments,
             "ratings": ratings,
         }
@@ -226,7 +226,6 @@ class _Headings:
         after_time = (("ce_workspace", workspace.encode()),)
         self._before = _packed(before) + _begun("ce_id", _ID_LENGTH)
         self._until_time = _packed(until_time)
-        self._traced = _begun("traceparent", _TRACE_LENGTH)
         self._after_time = _packed(after_time) + _begun("ce_correlationid", _ID_LENGTH)
         own = ("ce_id", "ce_time", "ce_correlationid")
         self._number = len(before) + len(until_time) + len(after_time) + len(own)
@@ -243,7 +242,7 @@ class _Headings:
             PackedHeaders(b"".join((plain, event_id.encode(), middle, feedback_id.encode())))
             if trace is None
             else PackedHeaders(
-                b"".join((traced, event_id.encode(), middle, feedback_id.encode(), self._traced, trace.encode()))
+                b"".join((traced, event_id.encode(), middle, feedback_id.encode(), header(_TRACE, trace.encode())))
             )
             for event_id, feedback_id, trace in zip(event_ids, feedback_ids, traces, strict=True)
         ]
@@ -259,7 +258,7 @@ def _begun(name: str, length: int) -> bytes:
 
 
 def _size_of(trace: str | None) -> int:
-    return 0 if trace is None else len("traceparent") + len(trace)
+    return 0 if trace is None else len(_TRACE) + len(trace)
 
 
 def _text(body: bytes) -> str | None:
@@ -320,7 +319,10 @@ def _customer(workspace: str, identity: str) -> tuple[str, bytes]:
 
 
 def _are_plausible(times: Sequence[str], now: datetime, today: str) -> bool:
+    """A day that is over is over in every zone by tomorrow; today's times need no closer look where they are UTC."""
     days = {time[:10] for time in times}
+    if today in days and all(time[-1] == "Z" for time in times):
+        days.remove(today)
     return all(_FIRST < day < today and _is_day(day) for day in days) or all(_is_plausible(time, now) for time in times)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -164,6 +165,24 @@ def test_one_that_needs_a_closer_look_does_not_keep_others_from_the_quick_way() 
         for body, record in zip(bodies, found, strict=True):
             expected = whole(body)
             assert record is None or (expected is not None and codec.decode(record).data == expected.data)
+
+
+def test_times_up_to_tomorrow_are_taken() -> None:
+    way, day, now = learned(SHOP), timedelta(days=1), datetime(2026, 3, 10, 12, 30, tzinfo=UTC)
+    near = [rfc3339(now), rfc3339(now - day), rfc3339(now + day), (now - day).isoformat(), "1990-01-01T00:00:00Z"]
+    near += [now.astimezone(timezone(timedelta(hours=hours))).isoformat() for hours in (-23, 23)]
+    far = [
+        rfc3339(now + day + timedelta(seconds=1)),
+        "1990-01-01T00:00:00+00:01",
+        f"{rfc3339(now)[:10]}T23:59:59-23:59",
+    ]
+    for times, good in ((near, True), (far, False)):
+        for group in (times, *([one] for one in times)):
+            bodies = [raw({**SHOP, "occurred_at": one}) for one in group]
+            found = way.records(bodies, now, rfc3339(now), ["00-long-trace-of-a-later-version"] * len(bodies))
+            assert [record is not None for record in found] == [good] * len(group)
+            for record in filter(None, found):
+                assert codec.decode(record).traceparent == "00-long-trace-of-a-later-version"
 
 
 def test_forms_are_bounded_and_the_first_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,8 @@ _TEXTS = {
     "thread_id": _LINE % 80,
 }
 _NUMBERS = {"revision": r"(?:0|[1-9][0-9]{0,17})", SCORE: _NUMBER, RATING: _NUMBER}
-_CLOSER_LOOK = {"customer.phone"}
+_OWN = {*_TEXTS, *_NUMBERS, "customer.phone"}
+_VALUES, _ABSENT = {"text", "number", "word"}, {"", "null"}
 _TOKEN = re.compile(
     r'(?P<name>"[^"\\]*+"\s*+:)|"(?P<text>[^"\\]*+(?:\\.[^"\\]*+)*+)"|(?P<word>[a-z]++)|(?P<number>[-+.0-9eE]++)'
     r"|(?P<mark>[{}\[\],\s])"
@@ -56,14 +57,16 @@ def form_of(text: str) -> Form | None:
     names: list[str] = []
     common = ""
     for kind, piece, place in _tokens(text):
-        own = (_TEXTS if kind == "text" else _NUMBERS).get(place)
+        own = {"text": _TEXTS, "number": _NUMBERS}.get(kind, {}).get(place)
         quote = '"' if kind == "text" else ""
-        if kind == "text" and (place in _CLOSER_LOOK or (own is None and "\\" in piece)):
-            return None
-        if own is not None and piece and kind in ("text", "number"):
+        if own is not None and piece:
             pattern += (f"({common}{quote})", f"({own})")
             names.append(place)
             common = quote
+        elif kind in _VALUES and place in _OWN and piece not in _ABSENT:
+            return None  # a number as text, a text as number: accepted, and not as it stands
+        elif kind == "text" and "\\" in piece:
+            return None
         elif kind == "text" and piece:
             common += '"[^"]*+"'
         elif kind == "number":
@@ -79,9 +82,9 @@ def _tokens(text: str) -> Iterator[tuple[str, str, str]]:
     names: list[str] = []
     for found in _TOKEN.finditer(text):
         kind, piece = str(found.lastgroup), found[str(found.lastgroup)]
-        if piece == "{":
+        if kind == "mark" and piece == "{":
             names.append("")
-        elif piece == "}":
+        elif kind == "mark" and piece == "}":
             names.pop()
         elif kind == "name":
             names[-1] = piece[1 : piece.rindex('"')]

@@ -35,11 +35,8 @@ _MOST_COMMON = 2048  # characters of a frame
 _MOST_SAID = 128
 _FIRST, _EARLIEST = "1990-01-01", datetime(1990, 1, 1, tzinfo=UTC)
 _AHEAD = timedelta(days=1)
-_SHARED = {"removed", "kind", "source", "connector", "channel", "touchpoint", "department", "product", "segment"} | {
-    "survey",
-    "public",
-    "language",
-}
+# What each record has for itself; the rest of it many share.
+_OWN = {"feedback_id", "revision", "occurred_at", "received_at", "ratings", "thread_id", "customer_id", "sensitive"}
 # By which a customer is known, and what else is one line.
 _IDENTIFYING = ("customer.id", "customer.email", "customer.handle")
 _LINES = {"id", *_IDENTIFYING, "customer.name", "thread_id"}
@@ -202,7 +199,7 @@ class QuickWay:
             return
         if len(self._frames) >= _MOST_FRAMES:
             self._frames.clear()
-        head = data.model_dump_json(include=_SHARED, exclude_none=True)[:-1]
+        head = data.model_dump_json(exclude=_OWN, exclude_none=True)[:-1]
         self._frames[common] = _Frame(head, data.channel, tuple(map(_scale, data.ratings)), {})
 
     def _common(self, text: str) -> tuple[str, ...]:

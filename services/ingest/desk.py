@@ -124,7 +124,7 @@ def _records(source: Source, messages: Sequence[Signed]) -> list[Message | None]
         for number, message in enumerate(messages)
         if TEST_HEADER not in message.headers and proven(source.credential, message, source.secrets, now=seconds)
     ]
-    traces = [trace_onward(messages[number].headers.get("traceparent")) for number in good]
+    traces = [trace for number in good if (trace := trace_onward(messages[number].headers.get("traceparent")))]
     records = source.quick.records([messages[number].body for number in good], moment, stamp, traces)
     for number, record in zip(good, records, strict=True):
         found[number] = record

@@ -312,7 +312,7 @@ class _Reading:
     def _quickly(self, lines: Sequence[bytes], now: datetime, stamp: str) -> list[Message | None]:
         if self._quick is None:
             return [None] * len(lines)
-        return self._quick.records(lines, now, stamp, [self._traceparent] * len(lines))
+        return self._quick.records(lines, now, stamp, [self._traceparent] * len(lines) if self._traceparent else ())
 
     def _whole(self, number: int, line: bytes | None, now: datetime) -> Message | None:
         """The message of a line, or None: it is empty, or refused and counted. Raises BadHeader."""

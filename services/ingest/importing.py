@@ -218,10 +218,16 @@ async def run_import(
     lines = Lines(multiline=form.multiline)
     reading = _Reading(form, origin, report, traceparent)
     way_out = _WayOut(service, origin, report)
+
+    async def take(found: Sequence[_Line]) -> None:
+        for at in range(0, len(found), _BATCH):  # others wait for their turn while it is worked on
+            some = found[at : at + _BATCH]
+            await way_out.take(reading.messages(some), sum(len(line or b"") for _, line in some))
+
     try:
         async for chunk in chunks:
-            await way_out.take(reading.messages(lines.feed(chunk)), len(chunk))
-        await way_out.take(reading.messages(lines.close()), 0)
+            await take(lines.feed(chunk))
+        await take(lines.close())
     except ClientDisconnect:
         await way_out.close()  # what was read whole is kept; it is the same when it comes again
         raise
@@ -244,7 +250,7 @@ class _WayOut:
         self._under_way: asyncio.Task[int] | None = None
 
     async def take(self, messages: list[Message], size: int) -> None:
-        """What so many bytes have brought. Raises Unavailable with the counts so far."""
+        """What so many bytes of lines have brought. Raises Unavailable with the counts so far."""
         self._batch += messages
         self._batch_bytes += size
         if len(self._batch) >= _BATCH or self._batch_bytes >= _BATCH_BYTES:

@@ -1,11 +1,13 @@
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.ingest.importing import LINE_LIMIT_BYTES, BadHeader, Csv, Lines, Ndjson
+from services.ingest.canonical import Origin
+from services.ingest.importing import LINE_LIMIT_BYTES, BadHeader, Csv, Lines, Ndjson, run_import
 from services.ingest.sources.targets import NAMES
+from shared.bus.port import Message
 from shared.core.errors import InvalidInput
 
 
@@ -53,6 +55,29 @@ def test_a_quote_that_nothing_closes_costs_one_line() -> None:
     found = cut([b"\n".join(rows)], multiline=True)
     assert found[0] == (1, rows[0])
     assert found[1:] == [(number, good) for number in range(2, 20_002)]
+
+
+class Kept:
+    """Stands where the service publishes; its bus takes everything at once."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    async def publish(self, messages: Sequence[Message], origin: Origin) -> None:
+        self.batches.append(len(messages))
+
+
+@pytest.mark.parametrize("short", [True, False])
+async def test_batches_are_bounded_however_much_comes_at_once(short: bool) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        words = "x" if short else "x" * 30_000
+        yield b"".join(b'{"id":"%d","channel":"a","text":"%s"}\n' % (n, words.encode()) for n in range(4500))
+
+    kept = Kept()
+    report = await run_import(kept, chunks(), Ndjson(), Origin("lale", "import", "ndjson"))  # type: ignore[arg-type]
+    assert (report.accepted, report.refused) == (4500, 0)
+    assert sum(kept.batches) == 4500
+    assert max(kept.batches) <= 1000
 
 
 def rows(*lines: str | bytes) -> list[object]:

@@ -3,8 +3,8 @@
 A real Kafka broker, and on the same cores in turn: an ASGI app that only reads the body and answers (what HTTP itself
 costs), closeloop's ingest, a plain FastAPI endpoint with aiokafka, and the same endpoint as a Go program (net/http and
 franz-go). All but the first verify the signature, check the fields and publish with acks from all before they answer;
-the broker is asked how many events arrived. Then closeloop alone imports many lines. Prints a table and writes
-bench-ingest.json; exit status 1 where an event of ours is missing.
+the broker is asked how many events arrived. Then closeloop alone imports many lines, with words
+and without. Prints a table and writes bench-ingest.json; exit status 1 where an event of ours is missing.
 """
 
 import argparse
@@ -22,6 +22,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from deploy.kafka.broker import KafkaBroker, free_port
@@ -37,6 +38,7 @@ from shared.db.database import Database
 from shared.db.platform import ApiKeys
 from shared.runtime.loop import run
 from tests.load.ingest.caller import closed_loop, paced
+from tests.load.ingest.imports import IMPORTS, LINES, Import, body, bulk_lines, imports
 from tests.load.peers.measure import cpu_seconds
 from tests.load.peers.report import circumstances
 from tests.support.postgres import data_folder, fresh_database, make_template, running_server
@@ -49,15 +51,7 @@ SETTINGS = {"signature": {"scheme": "hmac", "header": "X-Signature"}}
 CONNECTIONS = 256
 WARM_UP = 2_000
 PACED_SECONDS = 5.0
-LINES = 200_000
 READY_SECONDS = 60.0
-
-
-TEXTS = (
-    "The driver was friendly, but the lamp came a day late, and the box had been opened on its way.",
-    "Kargo iki gün gecikti ama müşteri hizmetleri hemen geri döndü, kutuyu da değiştirdiler. Sağ olun!",
-    "سفارش من دیر رسید و جعبه آسیب دیده بود، اما پشتیبانی خیلی زود پاسخ داد و آن را عوض کرد.",
-)
 
 
 @dataclass(frozen=True)
@@ -81,30 +75,6 @@ class Run:
     requests_per_second: float
     p99_milliseconds: float
     arrived: bool
-
-
-def body(chance: random.Random, name: str) -> bytes:
-    """A survey answer like those that shops send (about 580 bytes)."""
-    customer = f"c{chance.randrange(5000)}"
-    return json.dumps(
-        {
-            "id": name,
-            "kind": "survey_response",
-            "occurred_at": f"2026-03-{chance.randrange(1, 29):02}T09:14:{chance.randrange(60):02}Z",
-            "channel": "email",
-            "touchpoint": chance.choice(["post_purchase", "delivery", "support_call", "store"]),
-            "department": chance.choice(["sales", "support", "marketing"]),
-            "product": chance.choice(["sofa", "lamp", "rug", "jacket", "tea set"]),
-            "survey": {"id": "bench", "type": "transactional"},
-            "metric": "nps",
-            "score": chance.randrange(11),
-            "customer": {"id": customer, "email": f"{customer}@example.com"},
-            "text": chance.choice(TEXTS),
-            "language": "en",
-        },
-        ensure_ascii=False,
-        separators=(",", ":"),
-    ).encode()
 
 
 def requests_for(contender: Contender, count: int, tag: str) -> list[bytes]:
@@ -175,11 +145,10 @@ async def measured(contender: Contender, count: int, tag: str, arrived: Count, l
     return Run(cpu / count * 1e6, count / seconds, took[int(len(took) * 0.99)] * 1e3, complete)
 
 
-async def imported(contender: Contender, key: str, arrived: Count, log: Path) -> tuple[float, float, bool]:
-    """(events a second, events a second of processor time of ingest, all arrived) of one import of LINES lines, after a
-    tenth of that to warm up."""
+async def imported(contender: Contender, what: str, key: str, arrived: Count, log: Path) -> Import:
+    """One import of LINES lines, after a tenth of that to warm up."""
     chance = random.Random("import")
-    lines = [body(chance, f"line-{number}") + b"\n" for number in range(LINES)]
+    lines = [IMPORTS[what](chance, f"line-{number}") + b"\n" for number in range(LINES)]
     with started(contender, log) as process:
         await until_it_listens(contender, process, log)
         await imports(contender.port, key, b"".join(lines[: LINES // 10]))
@@ -187,23 +156,7 @@ async def imported(contender: Contender, key: str, arrived: Count, log: Path) ->
         seconds, is_accepted = await imports(contender.port, key, b"".join(lines))
         cpu = cpu_seconds([process.pid]) - cpu
         complete = is_accepted and await arrived() - before == LINES
-    return LINES / seconds, LINES / cpu, complete
-
-
-async def imports(port: int, key: str, content: bytes) -> tuple[float, bool]:
-    """Seconds until all lines are in, and whether they were accepted."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    began = time.perf_counter()
-    writer.write(
-        f"POST /v1/feedback/import HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\nContent-Type: "
-        f"application/x-ndjson\r\nContent-Length: {len(content)}\r\n\r\n".encode()
-    )
-    for first in range(0, len(content), 2**18):
-        writer.write(content[first : first + 2**18])
-        await writer.drain()
-    answer = await reader.readuntil(b"}")
-    writer.close()
-    return time.perf_counter() - began, b"202" in answer[:16]
+    return Import(sum(map(len, lines)) / LINES, LINES / seconds, LINES / cpu, complete)
 
 
 @asynccontextmanager
@@ -290,19 +243,25 @@ async def bench(count: int, rounds: int, only: list[str]) -> int:
                     everyone = [rest[0], mine, *rest[1:]]
                     chosen = [one for one in everyone if any(part.lower() in one.name.lower() for part in only)]
                     runs = await in_turn(chosen, count, rounds, arrived, work)
-                    bulk = [await imported(mine, key, arrived, work / "import.log") for _ in range(rounds)]
+                    bulk = {
+                        what: [await imported(mine, what, key, arrived, work / "import.log") for _ in range(rounds)]
+                        for what in IMPORTS
+                    }
                 await bus.stop()
         finally:
             broker.stop()
     say(
         "\n"
         + table(runs, missing)
-        + bulk_line(bulk, bare_cost(runs))
+        + bulk_lines(bulk, bare_cost(runs))
         + "".join(f"{k}: {v}\n" for k, v in circumstances().items())
     )
     plain = {name: [vars(one) for one in some] for name, some in runs.items()}
-    OUTPUT.write_text(json.dumps({"circumstances": circumstances(), "runs": plain, "import": bulk}, indent=1))
-    complete = all(one.arrived for one in runs.get(mine.name, [])) and all(one[2] for one in bulk)
+    imported_plain = {what: [vars(one) for one in some] for what, some in bulk.items()}
+    OUTPUT.write_text(
+        json.dumps({"circumstances": circumstances(), "runs": plain, "imports": imported_plain}, indent=1)
+    )
+    complete = all(one.arrived for one in (*runs.get(mine.name, []), *chain.from_iterable(bulk.values())))
     return 0 if complete else 1
 
 
@@ -344,15 +303,6 @@ def bare_cost(runs: dict[str, list[Run]]) -> float | None:
     """CPU µs of a request of the bare app."""
     some = runs.get("bare ASGI app")
     return statistics.median(one.cpu_microseconds for one in some) if some else None
-
-
-def bulk_line(bulk: list[tuple[float, float, bool]], bare: float | None) -> str:
-    """What the import took. Machines differ: an event beside a bare request is what can be compared."""
-    speed, a_core = (statistics.median(one[at] for one in bulk) for at in (0, 1))
-    whole = "" if all(one[2] for one in bulk) else "  EVENTS ARE MISSING"
-    beside = f", an event {1e6 / a_core / bare:.2f} × a bare request" if bare else ""
-    rate = f"{speed:,.0f} events/s, {a_core:,.0f} events a second of processor time"
-    return f"import of {LINES:,} lines: {rate}{beside}{whole}\n"
 
 
 def say(text: str) -> None:

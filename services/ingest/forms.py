@@ -8,6 +8,7 @@ a parser: a value is only matched where nothing in it could end it early.
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from operator import itemgetter
 from typing import NamedTuple
 
 # Without quotes, escapes and blanks around it; whether all of it can be printed is looked at for many at once.
@@ -35,6 +36,8 @@ _TEXTS = {
     "thread_id": _LINE % 80,
 }
 _NUMBERS = {"revision": r"(?:0|[1-9][0-9]{0,17})", SCORE: _NUMBER, RATING: _NUMBER}
+# What differs between frames, and is looked up there as it stands.
+_ANY_TEXT, _ANY_NUMBER = '"[^"]*+"', "[-+.0-9eE]++"
 _OWN = {*_TEXTS, *_NUMBERS, "customer.phone"}
 _VALUES, _ABSENT = {"text", "number", "word"}, {"", "null"}
 _TOKEN = re.compile(
@@ -44,37 +47,58 @@ _TOKEN = re.compile(
 
 
 class Form(NamedTuple):
-    """Its match has groups in turn: what all have in common, a value, what all have in common, a value, …"""
+    """`match` takes a text apart. Of its groups `values` picks the values, and `common` what stands between them where
+    that is not the same for all of the form."""
 
     match: Callable[[str], re.Match[str] | None]
     names: tuple[str, ...]
     """Of the values; only ratings come more than once."""
+    values: Callable[[tuple[str, ...]], tuple[str, ...]]
+    common: Callable[[tuple[str, ...]], tuple[str, ...]]
 
 
 def form_of(text: str) -> Form | None:
     """The form of accepted feedback, if it has one: values with escapes have none, but for words."""
-    pattern: list[str] = []
+    between = [""]
+    values: list[str] = []
     names: list[str] = []
-    common = ""
     for kind, piece, place in _tokens(text):
         own = {"text": _TEXTS, "number": _NUMBERS}.get(kind, {}).get(place)
         quote = '"' if kind == "text" else ""
         if own is not None and piece:
-            pattern += (f"({common}{quote})", f"({own})")
+            between[-1] += quote
+            between.append(quote)
+            values.append(own)
             names.append(place)
-            common = quote
         elif kind in _VALUES and place in _OWN and piece not in _ABSENT:
             return None  # a number as text, a text as number: accepted, and not as it stands
         elif kind == "text" and "\\" in piece:
             return None
         elif kind == "text" and piece:
-            common += '"[^"]*+"'
+            between[-1] += _ANY_TEXT
         elif kind == "number":
-            common += "[-+.0-9eE]++"
+            between[-1] += _ANY_NUMBER
         else:
-            common += re.escape(f"{quote}{piece}{quote}")
-    form = Form(_compiled("".join((*pattern, f"({common})"))), tuple(names))
+            between[-1] += re.escape(f"{quote}{piece}{quote}")
+    form = _form(between, values, names)
     return form if "id" in names and form.match(text) else None
+
+
+def _form(between: list[str], values: list[str], names: list[str]) -> Form:
+    varies = [_ANY_TEXT in one or _ANY_NUMBER in one for one in between]
+    # What every text of the form has needs no group: it stands in the pattern.
+    pattern = [f"({one})" if does else one for one, does in zip(between, varies, strict=True)]
+    for n, value in enumerate(values):
+        pattern[n] += f"({value})"
+    groups = [is_value for does in varies for is_value in ([False] * does + [True])][:-1]
+    places = {kind: [n for n, is_value in enumerate(groups) if is_value is kind] for kind in (True, False)}
+    return Form(_compiled("".join(pattern)), tuple(names), _picks(places[True]), _picks(places[False]))
+
+
+def _picks(places: list[int]) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda parts: tuple(parts[place] for place in places)
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str, str]]:

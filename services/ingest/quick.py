@@ -87,8 +87,8 @@ class _Writing:
     """How records are made of a form's values: what is looked at, and the text that stands before each."""
 
     def __init__(self, form: Form) -> None:
-        self.match = form.match
-        self.names = form.names
+        self.form = form
+        self.frames: dict[tuple[str, ...], _Frame] = {}
         self.lines = [name for name in form.names if name in _LINES]
         # As canonical.py orders them.
         self.ratings = [n for kind in (RATING, SCORE) for n, name in enumerate(form.names) if name == kind]
@@ -119,7 +119,6 @@ class QuickWay:
 
     def __init__(self, origin: Origin) -> None:
         self._writings: list[_Writing] = []  # what was met last is looked at first
-        self._frames: dict[tuple[str, ...], _Frame] = {}
         self._workspace = origin.workspace
         self._feedback = _beginning("feedback", origin.workspace, origin.source)
         self._event = _beginning("external", origin.workspace, origin.source)
@@ -130,13 +129,14 @@ class QuickWay:
     ) -> list[Message | None]:
         """The record of each item, or None: it has to go the whole way. `stamp` is `received_at` in RFC 3339."""
         found: list[Message | None] = [None] * len(bodies)
-        texts, left, frame_of = _texts(bodies), list(range(len(bodies))), self._frames.get
+        texts, left = _texts(bodies), list(range(len(bodies)))
         for writing in self._writings[:]:
-            matches = list(map(writing.match, texts))
+            values_of, common_of, frame_of = writing.form.values, writing.form.common, writing.frames.get
+            matches = list(map(writing.form.match, texts))
             items = [
-                (number, parts[1::2], frame)
+                (number, values_of(parts), frame)
                 for number, match in zip(left, matches, strict=True)
-                if match and (frame := frame_of((parts := match.groups())[::2]))
+                if match and (frame := frame_of(common_of(parts := match.groups())))
             ]
             if items:
                 self._prefer(writing)
@@ -167,7 +167,7 @@ class QuickWay:
         now, stamp, given = moment
         traces = [given[number] for number in numbers] if given else []
         columns = list(zip(*own, strict=True))
-        named = dict(zip(writing.names, columns, strict=True))
+        named = dict(zip(writing.form.names, columns, strict=True))
         ratings, moments = _ratings(writing, frames, columns), (stamp,) * len(items)
         times = named.get("occurred_at")
         lines = "".join(chain.from_iterable([named[name] for name in writing.lines]))
@@ -207,24 +207,28 @@ class QuickWay:
         [text], data = _texts([body]), event.data
         if not text or not isinstance(data, FeedbackReceivedV1) or data.removed:
             return
-        common = self._common(text)
-        if not common or sum(map(len, common)) > _MOST_COMMON:
+        writing = self._writing_of(text)
+        match = writing.form.match(text) if writing else None
+        if writing is None or match is None:
             return
-        if len(self._frames) >= _MOST_FRAMES:
-            self._frames.clear()
+        parts = match.groups()
+        if len(text) - sum(map(len, writing.form.values(parts))) > _MOST_COMMON:
+            return
+        if sum(len(one.frames) for one in self._writings) >= _MOST_FRAMES:
+            for one in self._writings:
+                one.frames.clear()
         head = data.model_dump_json(exclude=_OWN, exclude_none=True)[:-1]
-        self._frames[common] = _Frame(head, data.channel, tuple(map(_scale, data.ratings)), {})
+        writing.frames[writing.form.common(parts)] = _Frame(head, data.channel, tuple(map(_scale, data.ratings)), {})
 
-    def _common(self, text: str) -> tuple[str, ...]:
-        """What is between the values of a text, in a form that is known from now on; () where it has none."""
+    def _writing_of(self, text: str) -> _Writing | None:
+        """How its like is written, known from now on; None where it has no form."""
         for writing in self._writings:
-            if match := writing.match(text):
-                return match.groups()[::2]
+            if writing.form.match(text):
+                return writing
         form = form_of(text) if len(self._writings) < _MOST_FORMS else None
-        if form is None:
-            return ()
-        self._writings.append(_Writing(form))
-        return self._common(text)
+        if form is not None:
+            self._writings.append(_Writing(form))
+        return self._writings[-1] if form else None
 
 
 class _Headings:

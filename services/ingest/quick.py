@@ -240,7 +240,7 @@ class _Headings:
         after_time = (("ce_workspace", workspace.encode()),)
         self._before = _packed(before) + _begun("ce_id", _ID_LENGTH)
         self._until_time = _packed(until_time)
-        self._traced = _begun(_TRACE, 1)[:-1]  # nor its length
+        self._traced = _begun(_TRACE, 1)[:-1]  # its length comes with it
         self._after_time = _packed(after_time) + _begun("ce_correlationid", _ID_LENGTH)
         own = ("ce_id", "ce_time", "ce_correlationid")
         self._number = len(before) + len(until_time) + len(after_time) + len(own)

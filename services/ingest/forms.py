@@ -8,9 +8,9 @@ a parser: a value is only matched where nothing in it could end it early.
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from operator import itemgetter
 from typing import NamedTuple
 
+# Lengths are counted in bytes: what is long in UTF-8 alone goes the whole way.
 # Without quotes, escapes and blanks around it; whether all of it can be printed is looked at for many at once.
 _LINE = r'(?! )[^"\\]{1,%d}+(?<! )'
 _NAME = _LINE % 200
@@ -47,14 +47,14 @@ _TOKEN = re.compile(
 
 
 class Form(NamedTuple):
-    """`match` takes a text apart. Of its groups `values` picks the values, and `common` what stands between them where
-    that is not the same for all of the form."""
+    """`match` takes a text apart. Of its groups, by place, `own` are the values, and `common` what stands between them
+    where that is not the same for all of the form."""
 
-    match: Callable[[str], re.Match[str] | None]
+    match: Callable[[bytes], re.Match[bytes] | None]
     names: tuple[str, ...]
     """Of the values; only ratings come more than once."""
-    values: Callable[[tuple[str, ...]], tuple[str, ...]]
-    common: Callable[[tuple[str, ...]], tuple[str, ...]]
+    own: tuple[int, ...]
+    common: tuple[int, ...]
 
 
 def form_of(text: str) -> Form | None:
@@ -81,7 +81,7 @@ def form_of(text: str) -> Form | None:
         else:
             between[-1] += re.escape(f"{quote}{piece}{quote}")
     form = _form(between, values, names)
-    return form if "id" in names and form.match(text) else None
+    return form if "id" in names and form.match(text.encode()) else None
 
 
 def _form(between: list[str], values: list[str], names: list[str]) -> Form:
@@ -91,14 +91,8 @@ def _form(between: list[str], values: list[str], names: list[str]) -> Form:
     for n, value in enumerate(values):
         pattern[n] += f"({value})"
     groups = [is_value for does in varies for is_value in ([False] * does + [True])][:-1]
-    places = {kind: [n for n, is_value in enumerate(groups) if is_value is kind] for kind in (True, False)}
-    return Form(_compiled("".join(pattern)), tuple(names), _picks(places[True]), _picks(places[False]))
-
-
-def _picks(places: list[int]) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
-    if len(places) > 1:
-        return itemgetter(*places)
-    return lambda parts: tuple(parts[place] for place in places)
+    own, common = (tuple(n for n, is_value in enumerate(groups) if is_value is kind) for kind in (True, False))
+    return Form(_compiled("".join(pattern)), tuple(names), own, common)
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str, str]]:
@@ -116,5 +110,5 @@ def _tokens(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 @lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> Callable[[str], re.Match[str] | None]:
-    return re.compile(pattern).fullmatch
+def _compiled(pattern: str) -> Callable[[bytes], re.Match[bytes] | None]:
+    return re.compile(pattern.encode()).fullmatch

@@ -11,6 +11,7 @@ from sqlalchemy import Row, and_, func, literal, or_, select, tuple_
 
 from services.routing.domain.assignment import Assignment, Change
 from services.routing.models import assignment, assignment_change
+from services.routing.repository.among import among
 from shared.contracts.assignment_changed import AssignmentState, Priority, Term
 from shared.core.clock import rfc3339
 from shared.db.database import Reader
@@ -111,7 +112,9 @@ async def cancel(uow: UnitOfWork, workspace: str, ids: Sequence[UUID]) -> None:
 
 async def of_feedback(uow: UnitOfWork, workspace: str, feedback_ids: Sequence[UUID]) -> dict[UUID, Assignment]:
     """Assignments of some feedback, locked."""
-    query = assignment.select().where(assignment.c.workspace == workspace, assignment.c.feedback_id.in_(feedback_ids))
+    query = assignment.select().where(
+        assignment.c.workspace == workspace, among(assignment.c.feedback_id, feedback_ids)
+    )
     rows = await uow.execute(query.order_by(assignment.c.id).with_for_update())
     return {row.feedback_id: _assignment(row) for row in rows}
 
@@ -119,7 +122,7 @@ async def of_feedback(uow: UnitOfWork, workspace: str, feedback_ids: Sequence[UU
 async def ids_of_feedback(uow: UnitOfWork, workspace: str, feedback_ids: Sequence[UUID]) -> list[UUID]:
     """Ids of the assignments of some feedback, in a fixed order, not locked."""
     query = select(assignment.c.id).where(
-        assignment.c.workspace == workspace, assignment.c.feedback_id.in_(feedback_ids)
+        assignment.c.workspace == workspace, among(assignment.c.feedback_id, feedback_ids)
     )
     return [row.id for row in await uow.execute(query.order_by(assignment.c.id))]
 
@@ -133,7 +136,7 @@ async def one(uow: UnitOfWork, workspace: str, identifier: UUID) -> Assignment |
 
 async def some(uow: UnitOfWork, workspace: str, ids: Sequence[UUID]) -> list[Assignment]:
     """Assignments by id, locked."""
-    query = assignment.select().where(assignment.c.workspace == workspace, assignment.c.id.in_(ids))
+    query = assignment.select().where(assignment.c.workspace == workspace, among(assignment.c.id, ids))
     return [_assignment(row) for row in await uow.execute(query.order_by(assignment.c.id).with_for_update())]
 
 
@@ -142,7 +145,7 @@ async def held_by(
 ) -> list[Assignment]:
     """What these members hold in these states: priority first, then the longest wait."""
     query = assignment.select().where(
-        assignment.c.workspace == workspace, assignment.c.member_id.in_(members), assignment.c.state.in_(states)
+        assignment.c.workspace == workspace, among(assignment.c.member_id, members), assignment.c.state.in_(states)
     )
     rows = await uow.execute(query.order_by(_rank(), assignment.c.opened_at).with_for_update())
     return [_assignment(row) for row in rows]

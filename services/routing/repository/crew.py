@@ -11,6 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from services.routing.domain.selection import Desk, Presence
 from services.routing.models import customer_last_agent, member_state, team_document
+from services.routing.repository.among import among
 from shared.db.database import Reader
 from shared.db.unit_of_work import UnitOfWork
 
@@ -109,7 +110,7 @@ async def last_agents(uow: UnitOfWork, workspace: str, customers: Sequence[UUID]
     if not customers:
         return {}
     query = customer_last_agent.select().where(
-        customer_last_agent.c.workspace == workspace, customer_last_agent.c.customer_id.in_(customers)
+        customer_last_agent.c.workspace == workspace, among(customer_last_agent.c.customer_id, customers)
     )
     return {row.customer_id: (row.member_id, row.at) for row in await uow.execute(query)}
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import desc, select
 
 from services.routing.models import feedback, tag
+from services.routing.repository.among import among
 from shared.contracts.envelope import Event
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.feedback_routed import FeedbackRoutedV1
@@ -30,7 +31,7 @@ _TAG_COLUMNS = {column.name for column in tag.columns} - {"workspace"}
 async def revisions(uow: UnitOfWork, workspace: str, ids: Sequence[UUID]) -> dict[UUID, int]:
     """Latest stored revision of each of `ids` that is known."""
     query = select(feedback.c.feedback_id, feedback.c.revision).where(
-        feedback.c.workspace == workspace, feedback.c.feedback_id.in_(ids)
+        feedback.c.workspace == workspace, among(feedback.c.feedback_id, ids)
     )
     return {row.feedback_id: row.revision for row in await uow.execute(query)}
 
@@ -80,5 +81,5 @@ async def several(reader: Reader, workspace: str, ids: Sequence[UUID]) -> dict[U
     """Stored feedback by id."""
     if not ids:
         return {}
-    query = feedback.select().where(feedback.c.workspace == workspace, feedback.c.feedback_id.in_(ids))
+    query = feedback.select().where(feedback.c.workspace == workspace, among(feedback.c.feedback_id, ids))
     return {row.feedback_id: row for row in await reader.all(query)}

@@ -1,10 +1,14 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy.engine import Engine
+from sqlalchemy.event import listens_for, remove
+
 from services.routing.service.intake import NO_WORDS
 from shared.contracts.examples import examples
 from shared.contracts.feedback_received import FeedbackReceivedV1
 from shared.contracts.topics import ASSIGNMENT_CHANGED, FEEDBACK_ROUTED
+from shared.core.ids import name_id
 from tests.integration.routing.support import COMPLAINTS, World, answer, by_feedback, message, running
 from tests.support.poll import eventually
 
@@ -150,3 +154,27 @@ async def test_opened_and_taken_back_in_one_breath(database_url: str) -> None:
         assert [change.language for change in changes[gone.data.feedback_id]] == ["en", "tr"]
         async with world.database.reader() as reader:
             assert await reader.scalar("select count(*) from timer") == 1
+
+
+async def test_batches_of_any_size_are_the_same_statements(database_url: str) -> None:
+    """The database prepares a statement once; one that has a parameter for each message is a new one for every size,
+    and preparing takes as long as running, with the workspace's lock held."""
+    said: set[str] = set()
+
+    @listens_for(Engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        said.add(statement)
+
+    try:
+        async with running(database_url) as world:
+            await world.teams()
+            before: set[str] = set()
+            for size in (2, 3, 4):
+                before = set(said)
+                await world.publish(
+                    *[message(f"{size}-{n}", customer_id=name_id("customer", "acme", str(n))) for n in range(size)]
+                )
+                await world.routed(sum(range(2, size + 1)))
+            assert said - before == set()
+    finally:
+        remove(Engine, "before_cursor_execute", note)

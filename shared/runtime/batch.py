@@ -57,6 +57,11 @@ class Run:
         return self.records[-1].offset + 1
 
     @property
+    def unreadable(self) -> BadRecord | None:
+        """Why its first record cannot be read, if it cannot."""
+        return self.items[0].error if self.items else None
+
+    @property
     def move(self) -> Move:
         """How the position moves when all of it is handled."""
         return Move(self.partition, self.held.position, self.after)
@@ -84,4 +89,16 @@ def cut(runs: Iterable[Run], limit: int) -> tuple[list[Run], list[Run]]:
         head += [replace(run, records=taken, items=run.items[:limit])] if taken else []
         rest += [replace(run, records=left, items=run.items[limit:])] if left else []
         limit -= len(taken)
+    return head, rest
+
+
+def until_unreadable(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+    """What stands before the first unreadable record of each partition, and the rest."""
+    head: list[Run] = []
+    rest: list[Run] = []
+    for run in runs:
+        first = next((n for n, item in enumerate(run.items) if item.error), None)
+        before, behind = ([run], []) if first is None else cut([run], first)
+        head += before
+        rest += behind
     return head, rest

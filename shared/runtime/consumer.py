@@ -2,8 +2,8 @@
 
 One batch is one transaction: fence and move the positions of its partitions, drop what was processed before, apply the
 effects of the rest, write outgoing events to the outbox, park what is poison. The order of these steps is the promise.
-A batch takes what several partitions of a topic have (ADR 0008); where it fails it is halved until the bad record
-stands alone.
+A batch takes what several partitions of a topic have (ADR 0008). What cannot be read is parked by itself, without a
+try; where a batch fails it is halved until the bad record stands alone.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork
 from shared.runtime import dead_letters, faults
 from shared.runtime.backoff import Backoff
-from shared.runtime.batch import Held, Item, Run, cut, decoded, size_of
+from shared.runtime.batch import Held, Item, Run, cut, decoded, size_of, until_unreadable
 from shared.runtime.component import owner_name
 from shared.runtime.patience import is_outage_of_ours, pause, through_outage
 from shared.runtime.positions import Fenced, Positions
@@ -200,6 +200,21 @@ class ConsumerLoop:
             log.warning("prepare_failed", group=self._subscription.group, error=type(error).__name__)
 
     async def _advance(self, runs: list[Run]) -> None:
+        """Handle `runs`: all that can be read in one transaction, as far as no unreadable record stands in between."""
+        while runs:
+            readable, runs = until_unreadable(runs)
+            await self._handle(readable)
+            runs = [left for run in runs for left in await self._park_unreadable(run)]
+
+    async def _park_unreadable(self, run: Run) -> list[Run]:
+        """Those at its beginning; what is left of it."""
+        left = [run]
+        while left and (error := left[0].unreadable) and self._is_next(left[0]):
+            [first], left = cut(left, 1)
+            await self._park(first, error)
+        return [one for one in left if self._is_next(one)]
+
+    async def _handle(self, runs: list[Run]) -> None:
         """Handle `runs` in one transaction, or in halves down to the bad record. Raises the outage of what we depend
         on; partitions that are not ours any more, or stopped, are left out."""
         runs = [run for run in runs if self._is_next(run)]
@@ -209,7 +224,7 @@ class ConsumerLoop:
             await self._transact(runs)
         except Fenced as fenced:
             self._lose(fenced.partitions)
-            await self._advance(runs)
+            await self._handle(runs)
         except Exception as error:  # an outage is waited for, poison is parked, nothing is swallowed
             if is_outage_of_ours(error):
                 raise
@@ -218,7 +233,7 @@ class ConsumerLoop:
                 await self._park(runs[0], error)
             else:
                 for half in cut(runs, size // 2):
-                    await self._advance(half)
+                    await self._handle(half)
 
     def _is_next(self, run: Run) -> bool:
         ours = self._partitions.get(run.partition) is run.held and not run.held.stopped
@@ -227,9 +242,6 @@ class ConsumerLoop:
     async def _transact(self, runs: Sequence[Run]) -> None:
         group, topic, size = self._subscription.group, runs[0].partition.topic, size_of(runs)
         records = [record for run in runs for record in run.records]
-        # Undecodable records count against the limit like any other poison: they are parked one by one.
-        if unreadable := next((item.error for run in runs for item in run.items if item.error), None):
-            raise unreadable
         events = {item.event.id: item.event for run in runs for item in run.items if item.event is not None}
         traceparent = next(iter(events.values())).traceparent if events else None
         with span(f"{group} {topic}", traceparent):
@@ -252,7 +264,7 @@ class ConsumerLoop:
         if run.held.poison.reached():
             self._halt(run.partition, run.held, error)
             return
-        group, unread = self._subscription.group, bool(run.items and run.items[0].error)
+        group, unread = self._subscription.group, run.unreadable is not None
         log.error(
             "record_parked",
             group=group,

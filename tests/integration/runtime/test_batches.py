@@ -5,8 +5,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
-from shared.bus import Bus, TopicPartition
+from shared.bus import Bus, TopicPartition, codec
 from shared.bus.partition import partition_of
 from shared.contracts.envelope import Event
 from shared.contracts.topics import FEEDBACK_RECEIVED
@@ -78,6 +79,31 @@ async def test_poison_among_partitions_is_parked_alone(made: Database, bus: Bus)
     found = await effects(made)
     assert len(found) == len(EVENTS) - len(bad)
     assert in_order(found)
+
+
+async def test_what_nobody_can_read_does_not_make_others_wait(made: Database, bus: Bus) -> None:
+    """One transaction for all that stands before such records, one for what stands behind: with a clock running, and a
+    database that is busy, every further one is a wait for all that came with them."""
+    sizes: list[int] = []
+
+    async def handle(events: Sequence[Event[Any]], uow: UnitOfWork) -> None:
+        sizes.append(len(events))
+        await note(events, uow)
+
+    messages = [codec.encode(event) for event in EVENTS]
+    for at in (150, 60, 60):
+        messages.insert(at, replace(codec.encode(EVENTS[at]), value=b"not JSON"))
+    producer = bus.producer()
+    await producer.start()
+    await producer.send(messages)
+    await producer.stop()
+    async with running(consumer(bus, made, handle)):
+        await eventually(lambda: all_but(made, set()))
+    assert sum(sizes) == len(EVENTS)
+    assert len(sizes) <= 3, sizes
+    assert in_order(await effects(made))
+    async with made.reader() as reader:
+        assert await reader.scalar("select count(*) from dead_letter") == 3
 
 
 async def test_one_partition_lost_in_a_batch_leaves_the_others_their_work(made: Database, bus: Bus) -> None:

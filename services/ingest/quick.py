@@ -215,7 +215,7 @@ class QuickWay:
         text, data = _text(body), event.data
         if not text or not isinstance(data, FeedbackReceivedV1) or data.removed:
             return
-        writing = self._writing_of(text)
+        writing = self._writing_of(body, text)
         match = writing.form.match(body) if writing else None
         if writing is None or match is None:
             return
@@ -229,10 +229,10 @@ class QuickWay:
         common = tuple(parts[place] for place in writing.form.common)
         writing.frames[common] = _Frame(head, data.channel, tuple(map(_scale, data.ratings)), {})
 
-    def _writing_of(self, text: str) -> _Writing | None:
+    def _writing_of(self, body: bytes, text: str) -> _Writing | None:
         """How its like is written, known from now on; None where it has no form."""
         for writing in self._writings:
-            if writing.form.match(text.encode()):
+            if writing.form.match(body):
                 return writing
         form = form_of(text) if len(self._writings) < _MOST_FORMS else None
         if form is not None:

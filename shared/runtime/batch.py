@@ -1,7 +1,7 @@
 """What the consumer loop handles together: runs of records, one a partition, that can be cut anywhere."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -39,7 +39,7 @@ class Item:
 @dataclass(frozen=True, slots=True)
 class Run:
     """Records of one partition that follow each other; never empty. `items` are the same records read, or [] where
-    the handler reads them itself."""
+    the handler reads them itself, as long as it has not met one that cannot be read."""
 
     partition: TopicPartition
     held: Held
@@ -102,3 +102,10 @@ def until_unreadable(runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
         head += before
         rest += behind
     return head, rest
+
+
+def read_anew(runs: Sequence[Run]) -> list[Run]:
+    """Runs that only the handler has read, which did not tell which record is the bad one; empty where all can be
+    read, or were before."""
+    found = [replace(run, items=list(map(decoded, run.records))) for run in runs if not run.items]
+    return found if any(item.error for run in found for item in run.items) else []

@@ -15,12 +15,12 @@ from typing import Any
 from shared.bus.port import Bus, BusUnavailable, Consumer, Record, TopicPartition
 from shared.contracts.envelope import Event
 from shared.contracts.topics import Topic
-from shared.core.errors import CloseloopError
+from shared.core.errors import BadRecord, CloseloopError
 from shared.db.database import Database
 from shared.db.unit_of_work import UnitOfWork
 from shared.runtime import dead_letters, faults
 from shared.runtime.backoff import Backoff
-from shared.runtime.batch import Held, Item, Run, cut, decoded, size_of, until_unreadable
+from shared.runtime.batch import Held, Item, Run, cut, decoded, read_anew, size_of, until_unreadable
 from shared.runtime.component import owner_name
 from shared.runtime.patience import is_outage_of_ours, pause, through_outage
 from shared.runtime.positions import Fenced, Positions
@@ -231,6 +231,8 @@ class ConsumerLoop:
             size = size_of(runs)
             if size == 1:
                 await self._park(runs[0], error)
+            elif isinstance(error, BadRecord) and (read := read_anew(runs)):
+                await self._advance(read)
             else:
                 for half in cut(runs, size // 2):
                     await self._handle(half)
@@ -242,7 +244,8 @@ class ConsumerLoop:
     async def _transact(self, runs: Sequence[Run]) -> None:
         group, topic, size = self._subscription.group, runs[0].partition.topic, size_of(runs)
         records = [record for run in runs for record in run.records]
-        events = {item.event.id: item.event for run in runs for item in run.items if item.event is not None}
+        items = [] if self._subscription.raw else [item for run in runs for item in run.items]
+        events = {item.event.id: item.event for item in items if item.event is not None}
         traceparent = next(iter(events.values())).traceparent if events else None
         with span(f"{group} {topic}", traceparent):
             async with self._database.unit_of_work() as uow:

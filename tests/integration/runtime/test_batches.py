@@ -81,12 +81,14 @@ async def test_poison_among_partitions_is_parked_alone(made: Database, bus: Bus)
     assert in_order(found)
 
 
-async def test_what_nobody_can_read_does_not_make_others_wait(made: Database, bus: Bus) -> None:
+@pytest.mark.parametrize("raw", [False, True])
+async def test_what_nobody_can_read_does_not_make_others_wait(made: Database, bus: Bus, raw: bool) -> None:
     """One transaction for all that stands before such records, one for what stands behind: with a clock running, and a
     database that is busy, every further one is a wait for all that came with them."""
     sizes: list[int] = []
 
-    async def handle(events: Sequence[Event[Any]], uow: UnitOfWork) -> None:
+    async def handle(given: Sequence[Any], uow: UnitOfWork) -> None:
+        events = [codec.decode(record) for record in given] if raw else given
         sizes.append(len(events))
         await note(events, uow)
 
@@ -97,13 +99,14 @@ async def test_what_nobody_can_read_does_not_make_others_wait(made: Database, bu
     await producer.start()
     await producer.send(messages)
     await producer.stop()
-    async with running(consumer(bus, made, handle)):
+    async with running(consumer(bus, made, handle, raw=raw)):
         await eventually(lambda: all_but(made, set()))
     assert sum(sizes) == len(EVENTS)
     assert len(sizes) <= 3, sizes
     assert in_order(await effects(made))
     async with made.reader() as reader:
         assert await reader.scalar("select count(*) from dead_letter") == 3
+        assert await reader.scalar("select count(*) from processed_event") == (0 if raw else len(EVENTS))
 
 
 async def test_one_partition_lost_in_a_batch_leaves_the_others_their_work(made: Database, bus: Bus) -> None:

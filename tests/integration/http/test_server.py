@@ -271,7 +271,5 @@ async def test_a_client_that_stops_reading_is_cut(bus: Bus, monkeypatch: pytest.
             while clients("stalled") and number < 20_000:
                 await send(bus, [feedback(n) for n in range(number, number + 500)])
                 number += 500
-                await eventually(
-                    lambda: all(queue.empty() for queue in feed._clients) or clients("stalled") == 0, timeout=3
-                )
+                await eventually(lambda: all(queue.empty() for queue in feed._clients) or clients("stalled") == 0)
             await eventually(lambda: clients("stalled") == 0 and not feed._clients)

@@ -112,10 +112,14 @@ async def test_what_is_held_back_outlives_the_process(database_url: str) -> None
             await count_all(heir)
             return [data.n for data in all_of(await outbox(database), "7d")] == [1, 2]
 
+        async def none_waits() -> bool:  # a busy machine counts some of the windows in a later turn
+            await count_all(heir)
+            return await heir.waiting() == set()
+
         await eventually(both)
+        await eventually(none_waits)
         [*_, last] = await outbox(database)
         assert (last.causation_id, last.data.cause) == (second.id, "feedback")
-        assert await heir.waiting() == set()
 
 
 async def test_a_correction_held_back_by_a_crash_is_published_where_the_answer_was(database_url: str) -> None:

@@ -1,5 +1,5 @@
-"""Name-based ids (shared/core/ids.py) of names that begin alike, as text. A UUID for each would take twice as long, and
-eight times as long where there are many, which are written side by side."""
+"""Name-based ids (shared/core/ids.py) of names that begin alike, as text: no object for each, what they share is hashed
+once, and many are written side by side."""
 
 from collections.abc import Sequence
 from hashlib import sha1
